@@ -1,0 +1,231 @@
+"""The EC2 API of the lab: moto's, whose instances are hosts, and whose state outlives the process.
+
+moto answers the requests; this module gives its instances a body. EC2's refusals that moto leaves out,
+security groups at the host's door and faults on demand belong in `LabInstance` and `Application`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import pickle
+import random
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillRunning
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+# moto reads these when it is imported.
+os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("amis.json"))
+os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
+os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
+
+import docker
+import moto.ec2.models.elastic_network_interfaces as moto_interfaces
+import moto.ec2.models.instances as moto_instances
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance, InstanceState, StateReason
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.models.vpcs import VPC, VPCBackend
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+from lab.config import Lab, write_private
+from lab.hosts import Hosts, Size, Spec
+
+log = logging.getLogger("lab.api")
+
+#: How long a call waits for its host before it answers with the state in between (`stopping`, …).
+#: boto3's waiters look every 15 s, so an answer with the final state saves a user that long.
+_PATIENCE_SECONDS = 20
+_PENDING, _RUNNING = InstanceState("pending", 0), InstanceState("running", 16)
+_STOPPING, _STOPPED = InstanceState("stopping", 64), InstanceState("stopped", 80)
+_SHUTTING_DOWN, _TERMINATED = InstanceState("shutting-down", 32), InstanceState("terminated", 48)
+
+
+class World:
+    """What the instances of this process stand on. One a process: moto makes its models without arguments."""
+
+    lab: Lab
+    hosts: Hosts
+    workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
+    recent_addresses: deque[str] = deque(maxlen=100)
+
+
+class LabInstance(Instance):
+    """moto's instance, with a host of its own."""
+
+    def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
+        key = kwargs.get("key_name")
+        if key and key not in ec2_backend.key_pairs:
+            raise InvalidKeyPairNameError([key])
+        if not kwargs.get("subnet_id") and not kwargs.get("nics"):
+            # As in an account with a default VPC: its subnet of the asked or the first zone, with a public address.
+            subnets = ec2_backend.get_default_subnets()
+            kwargs["subnet_id"] = subnets[kwargs.get("placement") or min(subnets)].id
+        if kwargs.get("associate_public_ip") is None:
+            kwargs["associate_public_ip"] = True
+        if not kwargs.get("private_ip") and kwargs.get("subnet_id"):
+            kwargs["private_ip"] = _free_private_address(ec2_backend.get_subnet(kwargs["subnet_id"]))
+        super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
+        public_key = ec2_backend.key_pairs[key].public_key if key else ""
+        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key)
+        self._carry_out(_PENDING, _RUNNING, _TERMINATED, lambda: World.hosts.create(spec))
+
+    @property
+    def size(self) -> Size:
+        """Memory and virtual CPUs of the type, from moto's copy of DescribeInstanceTypes."""
+        facts = INSTANCE_TYPES[self.instance_type]
+        return Size(memory_mib=facts["MemoryInfo"]["SizeInMiB"], vcpus=facts["VCpuInfo"]["DefaultVCpus"])
+
+    def start(self) -> InstanceState:
+        if self._state.name != "stopped":
+            return copy.copy(self._state)
+        previous = super().start()
+        self._carry_out(_PENDING, _RUNNING, _STOPPED, lambda: World.hosts.start(self.id, self.size, str(self.public_ip)))
+        return previous
+
+    def stop(self) -> InstanceState:
+        if self._state.name != "running":
+            return copy.copy(self._state)
+        previous = super().stop()
+        self._carry_out(_STOPPING, _STOPPED, _RUNNING, lambda: World.hosts.stop(self.id))
+        return previous
+
+    def terminate(self) -> InstanceState:
+        if self._state.name == "terminated":
+            return copy.copy(self._state)
+        previous = super().terminate()
+        self._carry_out(_SHUTTING_DOWN, _TERMINATED, _TERMINATED, lambda: World.hosts.remove(self.id))
+        return previous
+
+    def reboot(self) -> None:
+        World.workers.submit(World.hosts.reboot, self.id)
+
+    def _carry_out(self, during: InstanceState, after: InstanceState, failed: InstanceState, work: Callable[[], None]) -> None:
+        """Do the host's part in the background and show EC2's states on the way."""
+        self._state = copy.copy(during)
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as failure:
+                log.exception("%s: %s -> %s failed", self.id, during.name, after.name)
+                self._state = copy.copy(failed)
+                self.state_reason = StateReason(f"Server.InternalError: {failure}", "Server.InternalError")
+                raise
+            else:
+                self._state = copy.copy(after)
+            finally:
+                save()
+
+        try:
+            World.workers.submit(run).result(timeout=_PATIENCE_SECONDS)
+        except StillRunning:
+            return
+        except Exception as failure:
+            raise EC2ClientError("InternalError", str(failure)) from failure
+
+
+class Application:
+    """moto's WSGI application, with the state saved after each request that may have changed it."""
+
+    def __init__(self) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = BytesIO(body)
+        action = parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
+        answer = self._moto(environ, start_response)
+        if action and not action.startswith(("Describe", "Get")):
+            save()
+        return answer
+
+
+_saving = threading.Lock()
+
+
+def save() -> None:
+    """Write the state of every region that was touched."""
+    with _saving:
+        while True:
+            try:
+                state = pickle.dumps(dict(ec2_backends[DEFAULT_ACCOUNT_ID]))
+                break
+            except RuntimeError:
+                log.info("the state changed while it was read; reading it again")
+        write_private(World.lab.state_file, state)
+
+
+def restore() -> None:
+    """Read the state back and believe the hosts where the two differ (a reboot of this machine, say)."""
+    if World.lab.state_file.exists():
+        # Our own file, in our own 0700 folder: nobody else can put a pickle there.
+        for region, backend in pickle.loads(World.lab.state_file.read_bytes()).items():
+            ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
+    running = World.hosts.running()
+    for instance in _instances():
+        if instance._state.name == "terminated":
+            continue
+        if instance.id not in running:
+            log.warning("%s has lost its host: terminated", instance.id)
+            instance._state = copy.copy(_TERMINATED)
+        else:
+            instance._state = copy.copy(_RUNNING if running[instance.id] else _STOPPED)
+
+
+def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
+    """Answer on the lab's loopback port until SIGTERM. New instances are made from `host_image`."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    World.lab = lab
+    World.hosts = Hosts(lab, client, host_image)
+    moto_instances.Instance = LabInstance  # type: ignore[misc]
+    moto_interfaces.random_public_ip = _new_public_address
+    _put_default_vpc_on_the_labs_network()
+    restore()
+    server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=MotoRequestHandler)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    log.info("EC2 API at %s", lab.endpoint)
+    server.serve_forever()
+    World.workers.shutdown(wait=True)
+    save()
+
+
+def _instances() -> Iterator[LabInstance]:
+    for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values():
+        yield from backend.all_instances()
+
+
+def _new_public_address() -> str:
+    """A free address of the lab's public range that no host had lately: a start always changes it."""
+    used = {interface.public_ip for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values() for interface in backend.enis.values()}
+    free = [str(address) for address in World.lab.public_cidr if 10 <= int(address) % 256 < 250]
+    choice = random.choice([address for address in free if address not in used and address not in World.recent_addresses])
+    World.recent_addresses.append(choice)
+    return choice
+
+
+def _free_private_address(subnet: Subnet) -> str:
+    """The first free address after those that AWS keeps; moto 5.2.5 hands out the gateway's."""
+    return next(str(address) for address in list(subnet.cidr)[4:] if str(address) not in subnet._subnet_ips)
+
+
+def _put_default_vpc_on_the_labs_network() -> None:
+    create_vpc = VPCBackend.create_vpc
+
+    def create(self: VPCBackend, cidr_block: str, *arguments: Any, is_default: bool = False, **options: Any) -> VPC:
+        cidr = str(World.lab.vpc_cidr) if is_default else cidr_block
+        return create_vpc(self, cidr, *arguments, is_default=is_default, **options)
+
+    VPCBackend.create_vpc = create  # type: ignore[method-assign]

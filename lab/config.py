@@ -1,0 +1,99 @@
+"""What one lab is called and where it lives. Every checkout of the project has a lab of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+REGISTRY = "registry.lab:5000"
+#: The label that every container, volume and network of a lab carries; its value is the lab's id.
+LABEL = "slipway.lab"
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the text says why and what to type next."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab's identity: its folder, the port of its API and the number that picks its networks."""
+
+    root: Path
+    port: int
+    number: int
+
+    @property
+    def id(self) -> str:
+        """A short name, unique on this machine, that prefixes the lab's containers and networks."""
+        return "slipway-" + hashlib.sha256(bytes(self.root)).hexdigest()[:8]
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def vpc_cidr(self) -> IPv4Network:
+        """Private addresses: the default VPC. A /16 of RFC 1918, one a lab."""
+        return IPv4Network(f"10.{200 + self.number}.0.0/16")
+
+    @property
+    def public_cidr(self) -> IPv4Network:
+        """Public addresses: a /24 of the range that RFC 2544 keeps for tests, so no real host is shadowed."""
+        return IPv4Network(f"198.18.{self.number}.0/24")
+
+    @property
+    def registry_ip(self) -> str:
+        return str(self.vpc_cidr[-6])
+
+    @property
+    def pid_file(self) -> Path:
+        return self.root / "api.pid"
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / "api.log"
+
+    @property
+    def state_file(self) -> Path:
+        return self.root / "ec2.pickle"
+
+    def save(self) -> None:
+        """Remember port and number, so that the endpoint stays the same from one `up` to the next."""
+        private_dir(self.root)
+        values = {key: value for key, value in asdict(self).items() if key != "root"}
+        write_private(self.root / "lab.json", json.dumps(values).encode())
+
+
+def default_root() -> Path:
+    return PROJECT / ".slipway" / "lab"
+
+
+def load(root: Path | None = None) -> Lab | None:
+    """The lab of this checkout, or None where it was never started."""
+    root = root or default_root()
+    try:
+        values = json.loads((root / "lab.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Lab(root=root, port=int(values["port"]), number=int(values["number"]))
+
+
+def private_dir(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file in one step, readable by its owner only."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)

@@ -1,0 +1,268 @@
+"""`lab up | down | status | reset`: what starts, shows and ends a lab."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from docker.types import EndpointConfig, IPAMConfig, IPAMPool
+
+from lab import config, engine, images
+from lab.config import LABEL, PROJECT, REGISTRY, Lab, LabError, private_dir, write_private
+from lab.engine import Report
+from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
+
+#: What the API of every lab takes; it gives access to this machine's loopback only.
+CREDENTIALS = {"access_key": "lab", "secret_key": "lab"}
+REGION = "us-east-1"
+_FIRST_PORT = 5180
+_LABS = 40
+_API_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Status:
+    """What runs of a lab. `hosts` maps an instance's id to whether its host runs."""
+
+    endpoint: str | None
+    api: bool
+    registry: bool
+    hosts: dict[str, bool]
+
+
+def up(report: Report = print) -> Lab:
+    """Start the lab, whatever of it is missing, and return it. Changes nothing where it runs.
+
+    Raises LabError where the engine, an image, a network or the API cannot be had.
+    """
+    lab = config.load()
+    if lab and _answers(lab):
+        return lab
+    _need("ssh", "openssh-client")
+    _need("rsync", "rsync")
+    client = engine.connect(report)
+    tags = images.ensure(client, report)
+    lab = lab or _new_lab(client)
+    _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
+    _make_network(client, lab, public_network(lab), lab.public_cidr)
+    _start_registry(client, lab, tags["registry"])
+    report("starting the EC2 API")
+    _start_api(lab, tags["host"])
+    _write_inventory(lab)
+    return lab
+
+
+def down(report: Report = print) -> None:
+    """Remove the lab: hosts with their disks, networks, the registry, the API and its state. Images stay."""
+    lab = config.load()
+    if lab is None:
+        report("there is no lab")
+        return
+    _stop_api(lab)
+    client = engine.connect(report)
+    mine = {"label": f"{LABEL}={lab.id}"}
+    for container in client.containers.list(all=True, filters=mine):
+        container.remove(force=True, v=True)
+    for volume in client.volumes.list(filters=mine):
+        volume.remove(force=True)
+    for network in client.networks.list(filters=mine):
+        network.remove()
+    _inventory_file().unlink(missing_ok=True)
+    shutil.rmtree(lab.root)
+    report("the lab is gone; its images stay, for the next start")
+
+
+def status() -> Status:
+    lab = config.load()
+    if lab is None:
+        return Status(None, False, False, {})
+    try:
+        client = docker.from_env()
+        mine = client.containers.list(all=True, filters={"label": f"{LABEL}={lab.id}"})
+    except docker.errors.DockerException:
+        mine = []
+    running = {item.name: item.status == "running" for item in mine}
+    hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
+    return Status(lab.endpoint, _answers(lab), running.get(_registry_name(lab), False), hosts)
+
+
+def _new_lab(client: docker.DockerClient) -> Lab:
+    """Pick a port and networks that are free on this machine, and keep them for good."""
+    taken = {
+        pool["Subnet"] for network in client.networks.list() for pool in (network.attrs["IPAM"]["Config"] or []) if "Subnet" in pool
+    }
+    for number in range(_LABS):
+        lab = Lab(root=config.default_root(), port=_free_port(), number=number)
+        if not {str(lab.vpc_cidr), str(lab.public_cidr)} & taken:
+            lab.save()
+            return lab
+    raise LabError(f"{_LABS} labs run on this machine already; end one with `python orchestrate.py lab down` in its folder.")
+
+
+def _free_port() -> int:
+    for port in range(_FIRST_PORT, _FIRST_PORT + 100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise LabError(f"No free loopback port from {_FIRST_PORT} to {_FIRST_PORT + 99}.")
+
+
+def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: ipaddress.IPv4Network) -> None:
+    if client.networks.list(names=[f"^{name}$"]):
+        return
+    pool = IPAMPool(subnet=str(cidr), gateway=str(cidr[1]))
+    client.networks.create(name, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels={LABEL: lab.id})
+
+
+def _registry_name(lab: Lab) -> str:
+    return f"{lab.id}-registry"
+
+
+def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> None:
+    try:
+        container = client.containers.get(_registry_name(lab))
+    except docker.errors.NotFound:
+        folder = "/etc/docker/registry/tls"
+        network = vpc_network(lab)
+        endpoint = EndpointConfig(client.api._version, aliases=[REGISTRY.partition(":")[0]], ipv4_address=lab.registry_ip)
+        container = client.containers.create(
+            image,
+            name=_registry_name(lab),
+            labels={LABEL: lab.id},
+            network=network,
+            networking_config={network: endpoint},
+            environment={
+                "REGISTRY_HTTP_TLS_CERTIFICATE": f"{folder}/server.crt",
+                "REGISTRY_HTTP_TLS_KEY": f"{folder}/server.key",
+            },
+            volumes={str(_certificates(lab)): {"bind": folder, "mode": "ro"}},
+            mem_limit="256m",
+        )
+    container.start()
+
+
+def _certificates(lab: Lab) -> Path:
+    """The folder of the lab's authority and its registry's certificate, made once a lab."""
+    folder = private_dir(lab.root / "tls")
+    if not (folder / "server.crt").exists():
+        authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{lab.id} authority")])
+        host = REGISTRY.partition(":")[0]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+        plain = x509.BasicConstraints(ca=False, path_length=None)
+        authority = _certificate(name, name, authority_key, authority_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        server = _certificate(subject, name, server_key, authority_key).add_extension(plain, True)
+        server = server.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
+        pem = serialization.Encoding.PEM
+        unencrypted = serialization.NoEncryption()
+        write_private(folder / "ca.crt", authority.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+        write_private(folder / "server.key", server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, unencrypted))
+        write_private(folder / "server.crt", server.sign(authority_key, hashes.SHA256()).public_bytes(pem))
+    return folder
+
+
+def _certificate(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=3650))
+    )
+
+
+def _start_api(lab: Lab, host_image: str) -> None:
+    _stop_api(lab)
+    with lab.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lab", "serve", host_image],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    write_private(lab.pid_file, str(process.pid).encode())
+    deadline = time.monotonic() + _API_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        if _answers(lab):
+            return
+        time.sleep(0.1)
+    lines = lab.log_file.read_text(errors="replace").strip().splitlines()[-5:]
+    raise LabError("\n".join([f"The lab's EC2 API does not answer at {lab.endpoint}. The end of {lab.log_file}:", *lines]))
+
+
+def _stop_api(lab: Lab) -> None:
+    """End the API of this lab, told by its command line: a process id may have passed to somebody else."""
+    try:
+        pid = int(lab.pid_file.read_text())
+        if b"\0-m\0lab\0serve" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return
+        os.kill(pid, signal.SIGTERM)
+    except (FileNotFoundError, ProcessLookupError, ValueError):
+        return
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and _alive(pid):
+        time.sleep(0.05)
+    lab.pid_file.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    """Whether the process still runs; one that has ended but was not waited for yet does not."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _answers(lab: Lab) -> bool:
+    try:
+        with urllib.request.urlopen(f"{lab.endpoint}/moto-api/", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _inventory_file() -> Path:
+    return PROJECT / "inventory" / "lab" / "lab.aws_ec2.yml"
+
+
+def _write_inventory(lab: Lab) -> None:
+    """The lab's own dynamic inventory: it exists while the lab does, so Ansible never asks a lab that is down."""
+    shared = yaml.safe_load((PROJECT / "inventory" / "aws" / "aws.aws_ec2.yml").read_text())
+    plugin = shared | CREDENTIALS | {"endpoint_url": lab.endpoint, "regions": [REGION]}
+    header = "# Written by `lab up`, removed by `lab down`: inventory/aws/aws.aws_ec2.yml with the lab's endpoint.\n"
+    _inventory_file().write_text(header + yaml.safe_dump(plugin, sort_keys=False))
+
+
+def _need(command: str, package: str) -> None:
+    if shutil.which(command):
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise LabError(f"`{command}` is missing. Install the package {package}.")
+    engine.apt_install(package)

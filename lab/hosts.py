@@ -1,0 +1,175 @@
+"""An EC2 instance as a container: systemd as PID 1, sshd, an engine's disk, its type's memory and CPUs."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+from docker.types import EndpointConfig, Mount
+
+from lab.config import LABEL, REGISTRY, Lab, LabError
+
+INSTANCE_LABEL = "slipway.lab.instance"
+_STOP_SECONDS = 90
+_UBUNTU = 1000
+#: What systemd and a nested engine need where `--privileged` is refused: all capabilities that can be had.
+_CAPABILITIES: Mapping[str, Any] = {
+    "CapAdd": ["ALL"],
+    "CapDrop": ["SYS_RESOURCE"],
+    "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
+    "MaskedPaths": [],
+    "ReadonlyPaths": [],
+    "DeviceCgroupRules": ["a *:* rwm"],
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What an instance type gives: memory in MiB and virtual CPUs."""
+
+    memory_mib: int
+    vcpus: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """All that a new host is made from."""
+
+    instance_id: str
+    size: Size
+    private_ip: str
+    public_ip: str
+    public_key: str
+
+
+class Hosts:
+    """The hosts of one lab. Every method names the instance by its EC2 id."""
+
+    def __init__(self, lab: Lab, client: docker.DockerClient, image: str) -> None:
+        self._lab = lab
+        self._client = client
+        self._image = image
+        self._privileges: Mapping[str, Any] | None = None
+
+    def create(self, spec: Spec) -> None:
+        """Make the host and start it. Leaves nothing behind when that fails."""
+        labels = {LABEL: self._lab.id, INSTANCE_LABEL: spec.instance_id}
+        disk = self._client.volumes.create(self._disk(spec.instance_id), labels=labels)
+        public = self._client.networks.get(public_network(self._lab))
+        try:
+            # The low-level API: docker-py's create() does not know MaskedPaths and ReadonlyPaths.
+            host_config = self._client.api.create_host_config(
+                mounts=[Mount("/var/lib/docker", disk.name, no_copy=True)],
+                tmpfs={"/run": "", "/run/lock": ""},
+                network_mode=public.name,
+            )
+            created = self._client.api.create_container(
+                self._image,
+                name=self._name(spec.instance_id),
+                hostname="ip-" + spec.private_ip.replace(".", "-"),
+                labels=labels,
+                host_config=host_config | {"CgroupnsMode": "private"} | self._limits(spec.size) | self._granted(),
+                networking_config={"EndpointsConfig": {public.name: self._endpoint(spec.public_ip)}},
+            )
+            container = self._client.containers.get(created["Id"])
+            self._client.networks.get(vpc_network(self._lab)).connect(container, ipv4_address=spec.private_ip)
+            container.put_archive("/", _first_boot_files(spec.public_key, self._authority()))
+            container.start()
+        except Exception:
+            self.remove(spec.instance_id)
+            raise
+
+    def start(self, instance_id: str, size: Size, public_ip: str) -> None:
+        """Start a stopped host under a new public address and the limits of its (perhaps new) type."""
+        container = self._get(instance_id)
+        public = self._client.networks.get(public_network(self._lab))
+        if public.name in container.attrs["NetworkSettings"]["Networks"]:
+            public.disconnect(container, force=True)
+        public.connect(container, ipv4_address=public_ip)
+        # docker-py's update() knows no --cpus; the engine's API does.
+        update = self._client.api._url("/containers/{0}/update", container.id)
+        self._client.api._raise_for_status(self._client.api._post_json(update, data=self._limits(size)))
+        container.start()
+
+    def stop(self, instance_id: str) -> None:
+        """Halt the host in order: systemd stops its services, the engine its containers."""
+        self._get(instance_id).stop(timeout=_STOP_SECONDS)
+
+    def reboot(self, instance_id: str) -> None:
+        self._get(instance_id).restart(timeout=_STOP_SECONDS)
+
+    def remove(self, instance_id: str) -> None:
+        """Remove the host and its disk; nothing to do where they are gone already."""
+        for find, name in ((self._client.containers, self._name(instance_id)), (self._client.volumes, self._disk(instance_id))):
+            try:
+                find.get(name).remove(force=True)
+            except docker.errors.NotFound:
+                continue
+
+    def running(self) -> dict[str, bool]:
+        """Every host of this lab by instance id, and whether it runs."""
+        found = self._client.containers.list(all=True, filters={"label": f"{LABEL}={self._lab.id}"})
+        return {item.labels[INSTANCE_LABEL]: item.status == "running" for item in found if INSTANCE_LABEL in item.labels}
+
+    def _get(self, instance_id: str) -> Container:
+        try:
+            return self._client.containers.get(self._name(instance_id))
+        except docker.errors.NotFound as gone:
+            raise LabError(f"The host of {instance_id} is gone: its container was removed outside the lab.") from gone
+
+    def _name(self, instance_id: str) -> str:
+        return f"{self._lab.id}-{instance_id}"
+
+    def _disk(self, instance_id: str) -> str:
+        return f"{self._lab.id}-{instance_id}-docker"
+
+    def _endpoint(self, address: str) -> EndpointConfig:
+        return EndpointConfig(self._client.api._version, ipv4_address=address)
+
+    def _limits(self, size: Size) -> dict[str, int]:
+        """Memory without swap, as on EC2. The engine refuses more CPUs than this machine has."""
+        memory = size.memory_mib * 1024 * 1024
+        vcpus = min(size.vcpus, self._client.info()["NCPU"])
+        return {"Memory": memory, "MemorySwap": memory, "NanoCpus": vcpus * 1_000_000_000}
+
+    def _authority(self) -> bytes:
+        return (self._lab.root / "tls" / "ca.crt").read_bytes()
+
+    def _granted(self) -> Mapping[str, Any]:
+        """`--privileged`, as kind and minikube do, or the capabilities that this machine lets a container have."""
+        if self._privileges is None:
+            try:
+                self._client.containers.run(
+                    self._image, entrypoint=["/bin/true"], privileged=True, remove=True, labels={LABEL: self._lab.id}
+                )
+                self._privileges = {"Privileged": True}
+            except docker.errors.APIError:
+                self._privileges = _CAPABILITIES
+        return self._privileges
+
+
+def public_network(lab: Lab) -> str:
+    return f"{lab.id}-public"
+
+
+def vpc_network(lab: Lab) -> str:
+    return f"{lab.id}-vpc"
+
+
+def _first_boot_files(public_key: str, authority: bytes) -> bytes:
+    """A tar of what cloud-init would write: the key pair's public key; and the registry's authority."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content, mode, owner in (
+            ("home/ubuntu/.ssh/authorized_keys", public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
+            (f"etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
+        ):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, owner, owner
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()

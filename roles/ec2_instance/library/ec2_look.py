@@ -1,0 +1,182 @@
+#!/usr/bin/python
+"""One read-only look at EC2 for everything that ec2_instance decides on."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ec2_look
+short_description: Read all that a machine's provisioning depends on, in one call of Python
+description:
+  - Asks EC2 for the instances with a tag, the wanted type, the newest image, the key pair and the security group.
+  - Changes nothing. Fails with C(exit_code) 2 where what was asked for does not exist, naming the field, the
+    value and what is allowed.
+  - One module instead of six C(amazon.aws.*_info) tasks, because loading boto3 takes longer than asking.
+options:
+  name: {type: str, required: true, description: Value of the tag C(slipway), the machine's name.}
+  instance_type: {type: str, description: The type that a new instance would get. Not looked at where an instance exists.}
+  disk_gib: {type: int, description: The root disk of a new instance in GiB.}
+  image_name: {type: str, description: Pattern of the image's name.}
+  image_owners: {type: list, elements: str, description: Accounts whose images are trusted.}
+  ssh_cidrs: {type: list, elements: str, description: Networks to be let in, checked for their form only.}
+extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
+"""
+
+RETURN = r"""
+instance: {type: dict, returned: always, description: The machine's instance as EC2 describes it, or none.}
+memory_mib: {type: int, returned: always, description: Memory of its type, or of the wanted one.}
+vcpus: {type: int, returned: always, description: Virtual CPUs of its type, or of the wanted one.}
+image: {type: dict, returned: when there is no instance, description: The newest image.}
+key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
+group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
+"""
+
+import difflib
+import ipaddress
+from typing import Any, NoReturn
+
+from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
+from ansible_collections.amazon.aws.plugins.module_utils.transformation import ansible_dict_to_boto3_filter_list
+from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
+    from botocore.session import Session
+except ImportError:
+    pass  # AnsibleAWSModule says what is missing.
+
+LIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
+
+
+class Look:
+    """The questions, each answered from one API call."""
+
+    def __init__(self, module: AnsibleAWSModule) -> None:
+        self.module = module
+        self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff())
+
+    def refuse(self, field: str, value: object, allowed: str) -> NoReturn:
+        self.module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
+
+    def instance(self) -> dict[str, Any] | None:
+        name = self.module.params["name"]
+        filters = ansible_dict_to_boto3_filter_list({"tag:slipway": name, "instance-state-name": LIVE})
+        answer = self.client.describe_instances(Filters=filters, aws_retry=True)
+        found = [item for reservation in answer["Reservations"] for item in reservation["Instances"]]
+        ending = [item for item in found if item["State"]["Name"] == "shutting-down"]
+        living = [item for item in found if item not in ending]
+        if len(living) > 1:
+            listed = ", ".join(f"{item['InstanceId']} ({item['InstanceType']}, {item['State']['Name']})" for item in living)
+            self.refuse("ec2_instance_name", name, f"{len(living)} instances carry the tag slipway={name}: {listed}. Remove the tag from all but one.")
+        return living[0] if living else None
+
+    def type_facts(self, wanted: str) -> dict[str, Any]:
+        try:
+            return self.client.describe_instance_types(InstanceTypes=[wanted], aws_retry=True)["InstanceTypes"][0]
+        except ClientError as refusal:
+            if refusal.response["Error"]["Code"] not in ("InvalidInstanceType", "InvalidParameterValue"):
+                raise
+        pages = self.client.get_paginator("describe_instance_type_offerings").paginate()
+        offered = sorted(item["InstanceType"] for page in pages for item in page["InstanceTypeOfferings"])
+        near = difflib.get_close_matches(wanted.lower(), offered, n=3, cutoff=0.6)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: the {len(offered)} types of this region, t2.micro for one."
+        self.refuse("ec2_instance_type", wanted, hint)
+
+    def image(self, architectures: list[str]) -> dict[str, Any]:
+        pattern, owners = self.module.params["image_name"], self.module.params["image_owners"]
+        filters = ansible_dict_to_boto3_filter_list({"name": pattern, "state": "available"})
+        found = self.client.describe_images(Filters=filters, Owners=owners, aws_retry=True)["Images"]
+        if not found:
+            self.refuse("ec2_instance_image_name", pattern, f"No image of the owners {', '.join(owners)} has such a name in this region.")
+        newest = max(found, key=lambda item: item["CreationDate"])
+        if newest["Architecture"] not in architectures:
+            wanted = self.module.params["instance_type"]
+            self.refuse("ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {newest['Name']} is {newest['Architecture']}.")
+        root = next(item for item in newest["BlockDeviceMappings"] if item["DeviceName"] == newest["RootDeviceName"])
+        least = root["Ebs"]["VolumeSize"]
+        if self.module.params["disk_gib"] < least:
+            self.refuse("ec2_instance_disk_gib", self.module.params["disk_gib"], f"The image {newest['Name']} needs at least {least} GiB.")
+        return newest
+
+    def zones(self, wanted: str) -> list[str]:
+        filters = ansible_dict_to_boto3_filter_list({"instance-type": wanted})
+        offered = self.client.describe_instance_type_offerings(LocationType="availability-zone", Filters=filters, aws_retry=True)
+        zones = sorted(item["Location"] for item in offered["InstanceTypeOfferings"])
+        if not zones:
+            self.refuse("ec2_instance_type", wanted, "It is not offered in any zone of this region.")
+        return zones
+
+    def named(self, operation: str, key: str, filters: dict[str, str]) -> dict[str, Any] | None:
+        found = getattr(self.client, operation)(Filters=ansible_dict_to_boto3_filter_list(filters), aws_retry=True)[key]
+        return found[0] if found else None
+
+
+def look(module: AnsibleAWSModule) -> dict[str, Any]:
+    asked = Look(module)
+    for cidr in module.params["ssh_cidrs"]:
+        try:
+            ipaddress.IPv4Network(cidr)
+        except ValueError as wrong:
+            asked.refuse("ec2_instance_ssh_cidrs", cidr, f"{wrong}. Allowed: an IPv4 network such as 203.0.113.7/32.")
+    instance = asked.instance()
+    facts = asked.type_facts(instance["InstanceType"] if instance else module.params["instance_type"])
+    group_name = f"slipway-{module.params['name']}"
+    result: dict[str, Any] = {
+        "instance": instance,
+        "memory_mib": facts["MemoryInfo"]["SizeInMiB"],
+        "vcpus": facts["VCpuInfo"]["DefaultVCpus"],
+        "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
+        "group": asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name}),
+    }
+    if instance is None and module.params["image_name"]:
+        result["zones"] = asked.zones(module.params["instance_type"])
+        result["image"] = asked.image(facts["ProcessorInfo"]["SupportedArchitectures"])
+    return result
+
+
+def snake(value: Any) -> Any:
+    """EC2's answer with Ansible's names, and tags as a dict."""
+    if isinstance(value, list):
+        return [snake(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    tags = boto3_tag_list_to_ansible_dict(value.get("Tags", []))
+    converted = camel_dict_to_snake_dict(value, ignore_list=["Tags"])
+    return converted | ({"tags": tags} if "Tags" in value else {})
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "instance_type": {"type": "str", "default": "t2.micro"},
+            "disk_gib": {"type": "int", "default": 20},
+            "image_name": {"type": "str"},
+            "image_owners": {"type": "list", "elements": "str", "default": []},
+            "ssh_cidrs": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    region = module.region
+    session = Session()
+    known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
+    if region not in known:
+        near = difflib.get_close_matches(region or "", known, n=3) or ["eu-central-1", "us-east-1"]
+        module.fail_json(msg=f"aws_connection.region: {region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
+    try:
+        module.exit_json(**{key: snake(normalize_boto3_result(value)) for key, value in look(module).items()})
+    except NoCredentialsError:
+        module.fail_json(
+            msg="AWS credentials: none found. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`.",
+            exit_code=2,
+        )
+    except EndpointConnectionError as failure:
+        module.fail_json(msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4)
+    except (BotoCoreError, ClientError) as failure:
+        module.fail_json_aws(failure, msg="EC2 could not be asked")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+#!/usr/bin/python
+"""One look at a host for everything that the role stack decides on or tells."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_look
+short_description: Read a Compose project's containers, volumes and memory from the engine, in one call
+description:
+  - Changes nothing. Asks the engine's socket, so it needs neither the docker CLI nor a Python package on the host.
+  - Memory in use is what the C(docker stats) command shows, the usage of the control group without its inactive file cache.
+options:
+  name: {type: str, required: true, description: The Compose project.}
+  directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
+"""
+
+RETURN = r"""
+directory: {type: str, returned: always, description: The folder's absolute path.}
+engine: {type: bool, returned: always, description: Whether the engine answers this user.}
+rsync: {type: bool, returned: always, description: Whether rsync is there.}
+volumes: {type: list, returned: always, description: Keys of the project's volumes.}
+services: {type: dict, returned: always, description: State, health and memory of each service.}
+"""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import urllib.parse
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+SOCKET = "/var/run/docker.sock"
+MIB = 1024 * 1024
+
+
+class Engine(http.client.HTTPConnection):
+    """The engine's HTTP API over its Unix socket."""
+
+    def __init__(self) -> None:
+        super().__init__("localhost", timeout=30)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(SOCKET)
+
+    def ask(self, path: str, **query: Any) -> Any:
+        """GET a path (API 1.41: engine 20.10 and later) and return its JSON. Raises OSError on any other answer."""
+        self.request("GET", f"/v1.41{path}?{urllib.parse.urlencode(query)}")
+        answer = self.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise OSError(f"{path}: {answer.status} {body[:200]!r}")
+        return json.loads(body)
+
+
+def service(engine: Engine, container_id: str) -> dict[str, Any]:
+    facts = engine.ask(f"/containers/{container_id}/json")
+    state = facts["State"]
+    used = None
+    if state["Running"]:
+        stats = engine.ask(f"/containers/{container_id}/stats", **{"stream": "false", "one-shot": "true"})["memory_stats"]
+        details = stats.get("stats", {})
+        # The name is cgroup v2's, then v1's.
+        cache = details.get("inactive_file", details.get("total_inactive_file", 0))
+        used = round((stats["usage"] - cache) / MIB, 1) if "usage" in stats else None
+    return {
+        "container": facts["Id"][:12],
+        "state": state["Status"],
+        "health": state.get("Health", {}).get("Status", "none"),
+        "exit_code": state["ExitCode"],
+        "out_of_memory": state["OOMKilled"],
+        "image": facts["Config"]["Image"],
+        "memory_used_mib": used,
+        "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        {"name": {"type": "str", "required": True}, "directory": {"type": "str", "required": True}}, supports_check_mode=True
+    )
+    name = module.params["name"]
+    result: dict[str, Any] = {
+        "directory": os.path.join(os.path.expanduser("~"), module.params["directory"]),
+        "rsync": shutil.which("rsync") is not None,
+        "engine": True,
+        "volumes": [],
+        "services": {},
+    }
+    mine = json.dumps({"label": [f"com.docker.compose.project={name}"]})
+    engine = Engine()
+    try:
+        volumes = engine.ask("/volumes", filters=mine)["Volumes"] or []
+        containers = engine.ask("/containers/json", filters=mine, all="1")
+        result["volumes"] = sorted(item["Labels"]["com.docker.compose.volume"] for item in volumes)
+        for item in containers:
+            if item["Labels"].get("com.docker.compose.oneoff") != "True":
+                result["services"][item["Labels"]["com.docker.compose.service"]] = service(engine, item["Id"])
+    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as silent:
+        result.update(engine=False, reason=f"{SOCKET}: {silent.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+#!/usr/bin/python
+"""An SSH tunnel on the controller that outlives the run."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ssh_tunnel
+short_description: Keep an SSH tunnel from a loopback port of the controller to one of a machine
+description:
+  - The local port is chosen once and remembered in I(state_dir), so that the URL stays the same.
+  - A tunnel to an address that the machine no longer has is closed and made anew.
+options:
+  state: {type: str, choices: [open, closed, looked], default: open, description: What to do.}
+  host: {type: str, required: true, description: Name of the machine in I(ssh_config).}
+  ssh_config: {type: path, required: true, description: SSH settings.}
+  state_dir: {type: path, required: true, description: Folder for the remembered port.}
+  remote_port: {type: int, default: 8888, description: Port on the machine's loopback.}
+  local_port: {type: int, default: 8888, description: First port to try here.}
+  wait_seconds: {type: int, default: 120, description: How long to wait for HTTP through the tunnel.}
+"""
+
+RETURN = r"""
+url: {type: str, returned: when a port was chosen, description: Where Jupyter is on this machine.}
+open: {type: bool, returned: always, description: Whether HTTP is answered through the tunnel.}
+"""
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+PORTS_TRIED = 100
+
+
+class Tunnel:
+    """A background ssh, told through its control socket."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.params = params
+        self.memory = Path(params["state_dir"]) / "tunnel.json"
+        # A socket's path may have 107 bytes, and the state folder may lie deep.
+        name = hashlib.sha256(os.path.abspath(self.memory).encode()).hexdigest()[:12]
+        self.control = Path.home() / ".ssh" / f"slipway-{name}"
+        self.ssh = ["ssh", "-F", params["ssh_config"], "-S", str(self.control)]
+        try:
+            self.remembered = json.loads(self.memory.read_text())
+        except FileNotFoundError:
+            self.remembered = {}
+
+    @property
+    def port(self) -> int | None:
+        return self.remembered.get("port")
+
+    @property
+    def url(self) -> str | None:
+        return f"http://127.0.0.1:{self.port}/lab" if self.port else None
+
+    def address(self) -> str:
+        """Where ssh would connect to now: address and the machine's identity."""
+        shown = subprocess.run(["ssh", "-G", "-F", self.params["ssh_config"], self.params["host"]], capture_output=True, text=True, check=True)
+        wanted = ("hostname ", "hostkeyalias ", "port ")
+        return " ".join(line.partition(" ")[2] for line in shown.stdout.splitlines() if line.startswith(wanted))
+
+    def alive(self) -> bool:
+        done = subprocess.run([*self.ssh, "-O", "check", self.params["host"]], capture_output=True)
+        return done.returncode == 0
+
+    def answers(self) -> bool:
+        """Whether Jupyter answers, whatever it says."""
+        if not self.port:
+            return False
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api", timeout=5).close()
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def is_open(self) -> bool:
+        return self.alive() and self.remembered.get("address") == self.address() and self.remembered.get("to") == self.params["remote_port"]
+
+    def close(self) -> None:
+        subprocess.run([*self.ssh, "-O", "exit", self.params["host"]], capture_output=True)
+        deadline = time.monotonic() + 5
+        while self.control.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.control.unlink(missing_ok=True)
+
+    def choose_port(self) -> None:
+        """The remembered port; at the first time the first that is free. Raises OSError where none is."""
+        first = self.port or self.params["local_port"]
+        for port in [first] if self.port else range(first, min(first + PORTS_TRIED, 65536)):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"]}
+            return
+        raise OSError(
+            f"Port {first} of this machine, which the tunnel had, is taken by another program. "
+            f"End that program, or remove {self.memory} to let the tunnel choose another port."
+        )
+
+    def open(self) -> None:
+        """Start ssh in the background. Raises OSError with its last line where it cannot connect."""
+        self.control.parent.mkdir(mode=0o700, exist_ok=True)
+        log = self.memory.with_name("tunnel.log")
+        log.unlink(missing_ok=True)
+        options = ["-o", "ControlMaster=yes", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes", "-E", str(log)]
+        forward = ["-L", f"127.0.0.1:{self.port}:127.0.0.1:{self.params['remote_port']}"]
+        # -f goes to the background once the forward stands; open pipes would keep this module waiting for it.
+        nothing = subprocess.DEVNULL
+        command = [*self.ssh, *options, *forward, "-f", "-N", self.params["host"]]
+        done = subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, timeout=60)
+        if done.returncode:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
+            raise OSError(f"The tunnel could not be opened: {lines[-1]}")
+        scratch = self.memory.with_suffix(".new")
+        scratch.write_text(json.dumps(self.remembered))
+        scratch.replace(self.memory)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        {
+            "state": {"type": "str", "choices": ["open", "closed", "looked"], "default": "open"},
+            "host": {"type": "str", "required": True},
+            "ssh_config": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
+            "remote_port": {"type": "int", "default": 8888},
+            "local_port": {"type": "int", "default": 8888},
+            "wait_seconds": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    tunnel = Tunnel(module.params)
+    state = module.params["state"]
+    there = os.path.exists(module.params["ssh_config"])
+    changed = there and tunnel.alive() if state == "closed" else state == "open" and not (there and tunnel.is_open())
+    if state == "looked" or module.check_mode or not changed:
+        if state == "open" and not changed and not module.check_mode:
+            wait(module, tunnel)
+        module.exit_json(changed=changed, url=tunnel.url, open=there and state != "closed" and tunnel.answers())
+    try:
+        tunnel.close()
+        if state == "open":
+            tunnel.choose_port()
+            tunnel.open()
+            wait(module, tunnel)
+    except (OSError, subprocess.SubprocessError) as failure:
+        module.fail_json(msg=str(failure))
+    module.exit_json(changed=True, url=tunnel.url, open=state == "open")
+
+
+def wait(module: AnsibleModule, tunnel: Tunnel) -> None:
+    deadline = time.monotonic() + module.params["wait_seconds"]
+    while not tunnel.answers():
+        if time.monotonic() > deadline:
+            module.fail_json(
+                msg=f"The tunnel is open, but Jupyter did not answer through it within {module.params['wait_seconds']} s. "
+                "Look at it with: python orchestrate.py logs jupyter"
+            )
+        time.sleep(0.3)
+
+
+if __name__ == "__main__":
+    main()
