@@ -15,7 +15,7 @@ if "GEN_CERT" in os.environ:
     certificate = Path(jupyter_data_dir()) / "notebook.pem"
     certificate.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "365"]
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "365"]
         + ["-subj", "/O=generated/CN=generated", "-keyout", certificate, "-out", certificate],
         check=True,
         umask=0o077,  # the file holds the private key

@@ -37,9 +37,12 @@ initialise() (
   temporary_settings > "$config"
   mongod --config "$config" --dbpath "$dbpath" --bind_ip 127.0.0.1 --port 27017 &
   server=$!
-  trap 'kill "$server" || true; wait "$server" || true; rm -f "$config"' EXIT
+  trap 'kill "$server" 2> /dev/null || true; wait "$server" || true; rm -f "$config"' EXIT
   until (: < /dev/tcp/127.0.0.1/27017) 2> /dev/null; do
-    kill -0 "$server"
+    if ! kill -0 "$server" 2> /dev/null; then
+      echo 'error: mongod ended before it accepted connections: its log is above' >&2
+      exit 1
+    fi
     sleep 0.2
   done
 

@@ -19,6 +19,7 @@ directory: {type: str, returned: always, description: The folder's absolute path
 engine: {type: bool, returned: always, description: Whether the engine answers this user.}
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
 volumes: {type: list, returned: always, description: Keys of the project's volumes.}
+images: {type: list, returned: always, description: Tags of the images that the host has.}
 services: {type: dict, returned: always, description: State, health and memory of each service.}
 """
 
@@ -89,12 +90,14 @@ def main() -> None:
         "rsync": shutil.which("rsync") is not None,
         "engine": True,
         "volumes": [],
+        "images": [],
         "services": {},
     }
     mine = json.dumps({"label": [f"com.docker.compose.project={name}"]})
     engine = Engine()
     try:
         volumes = engine.ask("/volumes", filters=mine)["Volumes"] or []
+        result["images"] = [tag for image in engine.ask("/images/json") for tag in image["RepoTags"] or []]
         containers = engine.ask("/containers/json", filters=mine, all="1")
         result["volumes"] = sorted(item["Labels"]["com.docker.compose.volume"] for item in volumes)
         for item in containers:

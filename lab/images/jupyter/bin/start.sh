@@ -13,9 +13,9 @@ refit_user() {
     usermod --login "$NB_USER" --home "$home" jovyan
   fi
   if [[ $(id -u "$NB_USER"):$(id -g "$NB_USER") != "$NB_UID:$NB_GID" ]]; then
-    getent group "$NB_GID" > /dev/null || groupadd --gid "$NB_GID" "${NB_GROUP:-$NB_USER}"
     # Made anew: usermod would change the owner of every file in a home that may be a mounted folder.
     userdel "$NB_USER"
+    getent group "$NB_GID" > /dev/null || groupadd --gid "$NB_GID" "${NB_GROUP:-$NB_USER}"
     useradd --no-log-init --non-unique --no-create-home --home-dir "$home" --shell /bin/bash \
       --uid "$NB_UID" --gid "$NB_GID" --groups users "$NB_USER"
   fi
@@ -67,7 +67,8 @@ fi
 # shellcheck source=SCRIPTDIR/run-hooks.sh
 source /usr/local/bin/run-hooks.sh /usr/local/bin/before-notebook.d
 
-for name in ${JUPYTER_ENV_VARS_TO_UNSET//,/ }; do
+IFS=, read -ra to_unset <<< "${JUPYTER_ENV_VARS_TO_UNSET:-}"
+for name in "${to_unset[@]}"; do
   unset "$name"
 done
 

@@ -1,0 +1,58 @@
+# Everything installs what it needs: `make up` and `make test` work on a machine that has Python 3.11 and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+PYTHON ?= python3
+BIN := .venv/bin
+export LC_ALL := C.UTF-8
+# pip compiles one file after the other, and all of the 100 collections; compileall uses every core, for those used here.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement
+COMPILE = $(BIN)/python -m compileall -q -j 0 -x 'ansible_collections/(?!(amazon/aws|ansible/posix|community/(docker|crypto|library_inventory_filtering_v1))/)' .venv/lib >/dev/null || [ $$? -eq 1 ]
+
+.PHONY: help up status open destroy test lint molecule bench lock clean .venv
+
+help: ## show this list
+	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+up: .venv ## from nothing to Jupyter's URL
+	@$(BIN)/python orchestrate.py up
+
+status open destroy: .venv ## as `python orchestrate.py …`
+	@$(BIN)/python orchestrate.py $@
+
+.venv: .venv/.runtime ## the Python environment
+
+.venv/.runtime: requirements.lock
+	@echo "making the Python environment (.venv)"
+	@tools/python-with-venv $(PYTHON) -m venv --clear .venv
+	@$(INSTALL) requirements.lock
+	@$(COMPILE)
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@echo "adding the tools of developers and tests"
+	@$(INSTALL) requirements-dev.lock
+	@$(COMPILE)
+	@touch $@
+
+test: .venv/.dev lint ## every test; TESTS=tests/unit for some
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
+	@tools/lint
+
+molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
+	@$(BIN)/python -m lab up
+	@$(BIN)/molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+
+bench: .venv/.dev ## timings, as ratios
+	@$(BIN)/python tests/bench.py
+
+lock: .venv/.dev ## write the lock files anew
+	@for extra in "" dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    $${extra:+--extra $$extra --constraint requirements.lock} pyproject.toml --output-file requirements$${extra:+-$$extra}.lock; \
+	done
+
+clean: ## remove the environment and caches; machines and their secrets stay
+	@rm -rf .venv .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,302 @@
+"""argv -> what is to be done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from slipway import render
+from slipway.model import Exit, Refusal, Request, Result
+from slipway.render import Progress
+
+_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+#: Option -> the role variable that it sets; the roles hold the rules.
+_VARIABLES = {
+    "name": "slipway_name",
+    "type": "ec2_instance_type",
+    "disk": "ec2_instance_disk_gib",
+    "key_file": "ec2_instance_key_file",
+    "region": "slipway_region",
+    "services": "stack_services",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the words say and return the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(_COMMANDS[options.command](options))
+    except Refusal as refusal:
+        return _refused(options, str(refusal), refusal.code)
+    except KeyboardInterrupt:
+        return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--target", choices=["lab", "aws"], help="lab: the local EC2 (default); aws: the real one")
+    common.add_argument("--name", help="the machine's name (default: slipway)")
+    common.add_argument("--region", help="AWS region")
+    common.add_argument("--json", action="store_true", help="answer as JSON (docs/json.md)")
+    common.add_argument("--yes", action="store_true", help="ask nothing")
+    parser = argparse.ArgumentParser(prog="orchestrate.py", parents=[common], description="A Jupyter server with its data stores on a machine of your own.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[common], argument_default=argparse.SUPPRESS, help=text, description=text)
+
+    up = add("up", "make what is missing, start what is stopped, print Jupyter's URL")
+    up.add_argument("--type", help="instance type of a new machine (default: t2.micro)")
+    up.add_argument("--disk", help="its disk in GiB (default: 20)")
+    up.add_argument("--services", help="comma-separated, of jupyter,redis,mongo,postgres (default: all)")
+    up.add_argument("--key-file", help="a private SSH key of your own (default: one is made)")
+    up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
+    add("status", "show the instance, each service with its health and memory, and the URL")
+    add("open", "open the tunnel again and print Jupyter's URL")
+    logs = add("logs", "show the services' logs")
+    logs.add_argument("service", nargs="*", help="which services (default: all)")
+    logs.add_argument("--tail", type=int, help="lines of each (default: 100)")
+    logs.add_argument("--follow", action="store_true", help="go on until interrupted")
+    ssh = add("ssh", "a shell on the machine, or one command there")
+    ssh.add_argument("remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
+    destroy = add("destroy", "remove the machine with all its data, its security group and its key pair")
+    destroy.add_argument("confirm", nargs="?", metavar="NAME", help="the machine's name, to confirm")
+    destroy.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
+    lab = add("lab", "the local EC2")
+    lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
+    parser.set_defaults(target="lab", json=False, yes=False)
+    return parser
+
+
+def _up(options: argparse.Namespace) -> Exit:
+    check = "dry_run" in options
+    progress = Progress(check=check)
+    variables = _variables(options)
+    if options.target == "lab":
+        from lab import control
+        from lab.config import LabError
+
+        if check and not control.status().api:
+            print("The lab does not run: it would be started, and a new machine made in it.", file=sys.stderr)
+            return Exit.DONE
+        try:
+            control.up(progress.say)
+        except LabError as failure:
+            raise Refusal(str(failure), Exit.FAILED) from failure
+    result = _play("up", "site.yml", options, variables, progress, check)
+    if result.failure:
+        return _failed(options, result)
+    document = _status(options, result) | {"changed": result.changed, "seconds": result.seconds}
+    if options.json:
+        print(render.as_json(document))
+    elif check:
+        print(f"{result.changed} changes would be made.")
+    else:
+        print(render.status_text(document))
+        print(f"changed={result.changed} in {result.seconds:.0f} s")
+    wanted = getattr(options, "type", None)
+    if wanted and document["instance"] and document["instance"]["type"] != wanted:
+        print(f"The instance keeps its type {document['instance']['type']}: `up` never changes that of one that exists.", file=sys.stderr)
+    return Exit.DONE
+
+
+def _status_command(options: argparse.Namespace) -> Exit:
+    if _lab_is_down(options):
+        document = render.status_document(options.target, {}, None)
+    else:
+        result = _play("status", "playbooks/status.yml", options, _variables(options))
+        if result.failure:
+            return _failed(options, result)
+        document = _status(options, result)
+    print(render.as_json(document) if options.json else render.status_text(document))
+    return Exit.DONE
+
+
+def _open(options: argparse.Namespace) -> Exit:
+    _need_lab(options)
+    result = _play("open", "playbooks/open.yml", options, _variables(options), Progress())
+    if result.failure:
+        return _failed(options, result)
+    _running_instance(result)
+    url = _status(options, result)["url"]
+    print(render.as_json({"target": options.target, "url": url}) if options.json else url)
+    return Exit.DONE
+
+
+def _logs(options: argparse.Namespace) -> Exit:
+    command = ["docker", "compose", "logs", "--tail", str(getattr(options, "tail", 100))]
+    command += ["--follow"] if "follow" in options else []
+    # Inside the stack's folder, whose .env names the files.
+    return _on_the_machine(options, f"cd slipway && {shlex.join([*command, '--', *getattr(options, 'service', [])])}")
+
+
+def _ssh(options: argparse.Namespace) -> Exit:
+    return _on_the_machine(options, shlex.join(getattr(options, "remote", [])))
+
+
+def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
+    """Become ssh, with the machine's own settings. Returns only where there is no machine."""
+    _need_lab(options)
+    result = _play("ssh", "playbooks/find.yml", options, _variables(options))
+    if result.failure:
+        return _failed(options, result)
+    _running_instance(result)
+    arguments = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
+    os.execvp("ssh", arguments)
+
+
+def _destroy(options: argparse.Namespace) -> Exit:
+    name = _name(options)
+    confirmed = getattr(options, "confirm", None) or (name if options.yes else None)
+    check = "dry_run" in options
+    if _lab_is_down(options):
+        print("The lab does not run: there is nothing to remove.", file=sys.stderr)
+        return Exit.DONE
+    if confirmed is None and check:
+        confirmed = name
+    if confirmed is None:
+        confirmed = _ask(f"This removes the machine {name} with all its data. Type its name to go on: ", f"destroy {name}")
+    variables = _variables(options) | {"ec2_instance_destroy_confirm": confirmed}
+    result = _play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
+    if result.failure:
+        return _failed(options, result)
+    if options.json:
+        print(render.as_json({"target": options.target, "name": name, "changed": result.changed, "seconds": result.seconds}))
+    else:
+        print(f"{'Would remove' if check else 'Removed'}: changed={result.changed} in {result.seconds:.0f} s")
+    return Exit.DONE
+
+
+def _lab(options: argparse.Namespace) -> Exit:
+    from lab import control
+    from lab.config import LabError
+
+    progress = Progress()
+    try:
+        if options.action in ("down", "reset"):
+            hosts = control.status().hosts
+            if hosts and not options.yes:
+                question = f"This ends {len(hosts)} instance(s) with their data: {', '.join(sorted(hosts))}. Type 'lab' to go on: "
+                if _ask(question, f"lab {options.action} --yes") != "lab":
+                    raise Refusal("Nothing was changed.")
+            control.down(progress.say)
+        if options.action in ("up", "reset"):
+            control.up(progress.say)
+    except LabError as failure:
+        raise Refusal(str(failure), Exit.FAILED) from failure
+    state = control.status()
+    if options.json:
+        print(render.as_json({"endpoint": state.endpoint, "api": state.api, "registry": state.registry, "hosts": state.hosts}))
+    elif state.endpoint is None:
+        print("The lab is down.")
+    else:
+        print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
+        print(f"Registry  {'runs' if state.registry else 'does not run'}")
+        print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
+        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab AWS_REGION=us-east-1")
+    return Exit.DONE
+
+
+def _word(runs: bool) -> str:
+    return "running" if runs else "stopped"
+
+
+def _play(
+    verb: str,
+    playbook: str,
+    options: argparse.Namespace,
+    variables: dict[str, Any],
+    progress: Progress | None = None,
+    check: bool = False,
+) -> Result:
+    from slipway.runner import run  # ansible-runner takes a while to import, and bad words need no run
+
+    request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check)
+    return run(request, (progress or Progress()).event)
+
+
+def _variables(options: argparse.Namespace) -> dict[str, Any]:
+    """The role variables that the options set. Values are data: what Ansible would evaluate is refused."""
+    given = {name: getattr(options, name) for name in _VARIABLES if getattr(options, name, None) is not None}
+    for option, value in given.items():
+        if _TEMPLATE.search(value):
+            raise Refusal(f"{_VARIABLES[option]}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT)
+    variables: dict[str, Any] = {_VARIABLES[name]: value for name, value in given.items()}
+    if "services" in given:
+        variables["stack_services"] = [item.strip() for item in given["services"].split(",") if item.strip()]
+    if given.get("key_file"):
+        variables["ec2_instance_key_file"] = os.path.abspath(os.path.expanduser(given["key_file"]))
+    return variables
+
+
+def _status(options: argparse.Namespace, result: Result) -> dict[str, Any]:
+    from slipway.runner import STATE
+
+    token_file = STATE / options.target / _name(options) / "stack" / "secrets" / "jupyter_token"
+    published = result.published
+    url = published.get("url") if published.get("tunnel_open") else None
+    return render.status_document(options.target, published, render.url_with_token(url, token_file))
+
+
+def _name(options: argparse.Namespace) -> str:
+    return str(getattr(options, "name", "slipway"))
+
+
+def _running_instance(result: Result) -> None:
+    instance = result.published.get("instance")
+    if not instance:
+        raise Refusal("There is no instance. Make one with: python orchestrate.py up")
+    if instance["state"] != "running":
+        raise Refusal(f"The instance {instance['id']} is {instance['state']}. Start it with: python orchestrate.py up")
+
+
+def _lab_is_down(options: argparse.Namespace) -> bool:
+    if options.target != "lab":
+        return False
+    from lab import control
+
+    return not control.status().api
+
+
+def _need_lab(options: argparse.Namespace) -> None:
+    if _lab_is_down(options):
+        raise Refusal("The lab does not run. Start it with: python orchestrate.py up")
+
+
+def _ask(question: str, instead: str) -> str:
+    """Ask at a terminal. Without one, refuse and name the command that needs no question."""
+    if not sys.stdin.isatty():
+        raise Refusal(f"This needs a confirmation. Type: python orchestrate.py {instead}")
+    return input(question).strip()
+
+
+def _failed(options: argparse.Namespace, result: Result) -> Exit:
+    assert result.failure is not None
+    if options.json:
+        why = result.failure
+        print(render.as_json({"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}))
+    print(render.failure(result, options.command), file=sys.stderr)
+    return result.failure.code
+
+
+def _refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:
+    if options.json:
+        print(render.as_json({"error": text, "code": int(code)}))
+    print(text, file=sys.stderr)
+    return code
+
+
+_COMMANDS = {
+    "up": _up,
+    "status": _status_command,
+    "open": _open,
+    "logs": _logs,
+    "ssh": _ssh,
+    "destroy": _destroy,
+    "lab": _lab,
+}

@@ -1,0 +1,122 @@
+"""Result -> text for people, or JSON for programs. Progress goes to stderr, answers to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TextIO
+
+from slipway.model import Result
+
+_TOLD_SECONDS = 1.0
+
+
+class Progress:
+    """Steps with the time since the start: all at a terminal (one line, rewritten), else those that matter."""
+
+    def __init__(self, stream: TextIO = sys.stderr, check: bool = False) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._verb = "would change" if check else "changed"
+        self._start = time.monotonic()
+        self._task_start = self._start
+
+    def say(self, line: str) -> None:
+        """Print a step that has happened."""
+        clear = "\r\033[K" if self._live else ""
+        print(f"{clear}[{time.monotonic() - self._start:5.0f} s] {line}", file=self._stream, flush=True)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Follow a playbook: a line for each task that changed something or took long."""
+        kind, data = event["event"], event.get("event_data", {})
+        if kind == "playbook_on_task_start":
+            self._task_start = time.monotonic()
+            if self._live:
+                print(f"\r\033[K[{time.monotonic() - self._start:5.0f} s] {_step(data)} …", end="", file=self._stream, flush=True)
+        elif kind == "runner_on_ok":
+            changed = data.get("res", {}).get("changed", False)
+            if changed:
+                self.say(f"{_step(data)}: {self._verb}")
+            elif time.monotonic() - self._task_start >= _TOLD_SECONDS:
+                self.say(f"{_step(data)}: ok")
+        elif kind == "playbook_on_stats" and self._live:
+            print("\r\033[K", end="", file=self._stream, flush=True)
+
+
+def _step(data: Mapping[str, Any]) -> str:
+    role = data.get("role")
+    name = str(data.get("task", "")).strip()
+    return f"{role}: {name}" if role else name
+
+
+def failure(result: Result, command: str) -> str:
+    """What failed, where, why, and what to type next."""
+    assert result.failure is not None
+    why = result.failure
+    if why.code == 2:
+        return why.reason
+    return "\n".join(
+        [
+            f"Failed at: {why.task} (on {why.host})",
+            f"Reason: {why.reason}",
+            f"Next: mend that and run the same command again: python orchestrate.py {command}",
+            f"Log: {result.log}",
+        ]
+    )
+
+
+def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
+    """The document of `status --json`, which docs/json.md describes."""
+    keys = ("state", "health", "memory_used_mib", "memory_limit_mib", "out_of_memory")
+    instance = published.get("instance")
+    return {
+        "target": target,
+        "instance": instance and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched")},
+        "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(published.get("services", {}).items())},
+        "url": url,
+    }
+
+
+def status_text(document: Mapping[str, Any]) -> str:
+    instance = document["instance"]
+    if instance is None:
+        return f"No instance (target {document['target']}). Make one with: python orchestrate.py up"
+    lines = [
+        f"Instance  {instance['id']}  {instance['type']}  {instance['state']}{_up_for(instance)}",
+        f"Address   {instance['public_ip'] or 'none'} (private {instance['private_ip']})",
+    ]
+    for name, facts in document["services"].items():
+        used = "-" if facts["memory_used_mib"] is None else f"{facts['memory_used_mib']:.0f}"
+        memory = f"{used:>5} of {facts['memory_limit_mib']} MiB"
+        died = "  out of memory" if facts["out_of_memory"] else ""
+        lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+    if instance["state"] != "running":
+        lines.append("Start it with: python orchestrate.py up")
+    elif document["url"]:
+        lines.append(f"Jupyter   {document['url']}")
+    else:
+        lines.append("The tunnel is closed. Open it with: python orchestrate.py open")
+    return "\n".join(lines)
+
+
+def _up_for(instance: Mapping[str, Any]) -> str:
+    if instance["state"] != "running" or not instance.get("launched"):
+        return ""
+    launched = datetime.fromisoformat(instance["launched"])
+    hours = (datetime.now(timezone.utc) - launched).total_seconds() / 3600
+    return f" for {hours:.1f} h"
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, indent=2)
+
+
+def url_with_token(url: str | None, token_file: Path) -> str | None:
+    """Jupyter's URL with its token, which is read here, from the user's own file, and travels nowhere else."""
+    if url is None or not token_file.exists():
+        return url
+    return f"{url}?token={token_file.read_text().strip()}"

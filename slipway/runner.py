@@ -1,0 +1,135 @@
+"""Request -> ansible-runner -> Result. The only place that starts a playbook or reads its events."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+from slipway.model import Exit, Failure, Request, Result
+
+PROJECT = Path(__file__).resolve().parent.parent
+STATE = PROJECT / ".slipway"
+_RUNS_KEPT = 20
+
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+
+
+def run(request: Request, on_event: OnEvent) -> Result:
+    """Run the playbook to its end and return what it did.
+
+    Each run has a folder of its own, 0700, with the events and the output, and no secret: those travel in files.
+    """
+    folder = _new_folder(request)
+    events: list[Event] = []
+
+    def keep(event: Event) -> bool:
+        events.append(event)
+        on_event(event)
+        return True
+
+    started = time.monotonic()
+    runner = ansible_runner.run(
+        private_data_dir=str(folder),
+        project_dir=str(PROJECT),
+        playbook=str(PROJECT / request.playbook),
+        inventory=str(PROJECT / "inventory" / request.target),
+        extravars=dict(request.variables),
+        cmdline="--check --diff" if request.check else None,
+        envvars={
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            # Ansible refuses to start without a UTF-8 locale, which a bare shell may not have.
+            "LC_ALL": "C.UTF-8",
+        },
+        suppress_env_files=True,
+        quiet=True,
+        ident="run",
+        event_handler=keep,
+        status_handler=_forget_environment,
+    )
+    seconds = round(time.monotonic() - started, 1)
+    log = folder / "artifacts" / "run" / "stdout"
+    return parse(events, status=runner.status, seconds=seconds, log=log)
+
+
+def parse(events: list[Event], status: str, seconds: float, log: Path) -> Result:
+    """Turn a run's events into its Result. `status` is ansible-runner's word for how it ended."""
+    stats = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
+    failures = [event for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable", "error")]
+    failure = None
+    if status != "successful":
+        # The last one: a `rescue` adds context to what failed before it.
+        failure = _failure(failures[-1]) if failures else _silent_failure(events, status, log)
+    return Result(
+        failure=failure,
+        changed=sum(stats.get("changed", {}).values()),
+        seconds=seconds,
+        published=stats.get("artifact_data", {}),
+        log=log,
+    )
+
+
+def _failure(event: Event) -> Failure:
+    data = event.get("event_data", {})
+    result = data.get("res", {})
+    host = data.get("host", "localhost")
+    task = data.get("task", "")
+    if event["event"] == "error":
+        return Failure("start the playbook", host, event.get("stdout", "").strip(), Exit.FAILED)
+    code = Exit.FAILED
+    if Path(data.get("task_path", "").rpartition(":")[0]).stem.endswith("preflight") or data.get("task_action", "").endswith(
+        "validate_argument_spec"
+    ):
+        code = Exit.BAD_INPUT
+    code = Exit(result.get("exit_code", code))
+    return Failure(task, host, _reason(result), code)
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    """The message of a failed task; of a loop, the messages of the items that failed."""
+    if result.get("argument_errors"):
+        return "\n".join(result["argument_errors"])
+    failed = [item for item in result.get("results", []) if isinstance(item, Mapping) and item.get("failed")]
+    if failed:
+        return "\n".join(dict.fromkeys(_reason(item) for item in failed))
+    parts = [str(result.get("msg") or "no message").strip()]
+    parts += [str(result[key]).strip() for key in ("module_stderr", "stderr") if result.get(key)]
+    return "\n".join(dict.fromkeys(parts))
+
+
+def _silent_failure(events: list[Event], status: str, log: Path) -> Failure:
+    """A run that ended without a failed task: canceled, or Ansible itself gave up."""
+    said = [event.get("stdout", "") for event in events if "ERROR" in event.get("stdout", "")]
+    reason = said[-1].strip() if said else f"ansible-playbook ended as {status!r} without a word; its output is in {log}"
+    return Failure("run the playbook", "localhost", reason, Exit.FAILED)
+
+
+def _new_folder(request: Request) -> Path:
+    """Make this run's folder and remove the oldest beyond those kept."""
+    runs = STATE / "runs"
+    runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for old in sorted(runs.iterdir())[: -_RUNS_KEPT + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    folder = runs / f"{stamp}-{request.verb}-{os.getpid()}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _forget_environment(status: Mapping[str, Any], runner_config: Any) -> None:
+    """Take the environment, and with it AWS credentials, out of the record that ansible-runner 2.4.3 keeps."""
+    record = Path(runner_config.artifact_dir) / "command"
+    if status["status"] == "running" and record.exists():
+        kept = json.loads(record.read_text())
+        kept.pop("env", None)
+        record.write_text(json.dumps(kept))
