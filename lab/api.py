@@ -25,7 +25,6 @@ from urllib.parse import parse_qs
 # moto reads these when it is imported.
 os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("amis.json"))
 os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
-os.environ["MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION"] = "true"
 
 import docker
 import moto.ec2.models.elastic_network_interfaces as moto_interfaces
@@ -66,6 +65,9 @@ class LabInstance(Instance):
     """moto's instance, with a host of its own."""
 
     def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
+        wanted = kwargs.get("instance_type")
+        if wanted not in INSTANCE_TYPES:
+            raise EC2ClientError("InvalidParameterValue", f"Invalid value '{wanted}' for InstanceType.")
         key = kwargs.get("key_name")
         if key and key not in ec2_backend.key_pairs:
             raise InvalidKeyPairNameError([key])

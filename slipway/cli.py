@@ -198,7 +198,8 @@ def _lab(options: argparse.Namespace) -> Exit:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
         print(f"Registry  {'runs' if state.registry else 'does not run'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
-        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab AWS_REGION=us-east-1")
+        keys = f"AWS_ACCESS_KEY_ID={control.CREDENTIALS['access_key']} AWS_SECRET_ACCESS_KEY={control.CREDENTIALS['secret_key']} AWS_REGION={control.REGION}"
+        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} {keys}")
     return Exit.DONE
 
 

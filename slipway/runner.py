@@ -59,17 +59,20 @@ def run(request: Request, on_event: OnEvent) -> Result:
     )
     seconds = round(time.monotonic() - started, 1)
     log = folder / "artifacts" / "run" / "stdout"
-    return parse(events, status=runner.status, seconds=seconds, log=log)
+    return parse(events, request.variables, status=runner.status, seconds=seconds, log=log)
 
 
-def parse(events: list[Event], status: str, seconds: float, log: Path) -> Result:
-    """Turn a run's events into its Result. `status` is ansible-runner's word for how it ended."""
+def parse(events: list[Event], variables: Mapping[str, Any], status: str, seconds: float, log: Path) -> Result:
+    """Turn a run's events into its Result.
+
+    `variables` are the extra variables that the run was given, `status` is ansible-runner's word for how it ended.
+    """
     stats = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
     failures = [event for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable", "error")]
     failure = None
     if status != "successful":
         # The last one: a `rescue` adds context to what failed before it.
-        failure = _failure(failures[-1]) if failures else _silent_failure(events, status, log)
+        failure = _failure(failures[-1], variables) if failures else _silent_failure(events, status, log)
     return Result(
         failure=failure,
         changed=sum(stats.get("changed", {}).values()),
@@ -79,7 +82,7 @@ def parse(events: list[Event], status: str, seconds: float, log: Path) -> Result
     )
 
 
-def _failure(event: Event) -> Failure:
+def _failure(event: Event, variables: Mapping[str, Any]) -> Failure:
     data = event.get("event_data", {})
     result = data.get("res", {})
     host = data.get("host", "localhost")
@@ -91,14 +94,29 @@ def _failure(event: Event) -> Failure:
         "validate_argument_spec"
     ):
         code = Exit.BAD_INPUT
-    code = Exit(result.get("exit_code", code))
-    return Failure(task, host, _reason(result), code)
+    if result.get("argument_errors"):
+        return Failure(task, host, _wrong_arguments(result, variables), code)
+    return Failure(task, host, _reason(result), Exit(result.get("exit_code", code)))
+
+
+def _wrong_arguments(result: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
+    """Say of each field that a role's argument_specs refuse: its name, the value found and what is allowed."""
+    lines = []
+    for error in result["argument_errors"]:
+        field = next((name for name in result.get("argument_spec_data", {}) if f"'{name}'" in error or f" {name} " in f" {error} "), None)
+        if field is None or field not in variables:
+            lines.append(str(error))
+            continue
+        spec = result["argument_spec_data"][field]
+        allowed = f"one of {', '.join(map(str, spec['choices']))}" if "choices" in spec else f"type {spec.get('type', 'str')}"
+        about = spec.get("description", "")
+        about = about if isinstance(about, str) else " ".join(about)
+        lines.append(f"{field}: {variables[field]!r} cannot be used. Allowed: {allowed}. {about}".strip())
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _reason(result: Mapping[str, Any]) -> str:
     """The message of a failed task; of a loop, the messages of the items that failed."""
-    if result.get("argument_errors"):
-        return "\n".join(result["argument_errors"])
     failed = [item for item in result.get("results", []) if isinstance(item, Mapping) and item.get("failed")]
     if failed:
         return "\n".join(dict.fromkeys(_reason(item) for item in failed))

@@ -14,12 +14,9 @@ c.FileContentsManager.delete_to_trash = False
 if "GEN_CERT" in os.environ:
     certificate = Path(jupyter_data_dir()) / "notebook.pem"
     certificate.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "365"]
-        + ["-subj", "/O=generated/CN=generated", "-keyout", certificate, "-out", certificate],
-        check=True,
-        umask=0o077,  # the file holds the private key
-    )
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 365 -subj /O=generated/CN=generated"
+    # The file holds the private key, hence the umask.
+    subprocess.run([*command.split(), "-keyout", certificate, "-out", certificate], check=True, umask=0o077)
     c.ServerApp.certfile = str(certificate)
 
 if "NB_UMASK" in os.environ:

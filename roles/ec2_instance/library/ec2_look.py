@@ -80,7 +80,8 @@ class Look:
                 raise
         pages = self.client.get_paginator("describe_instance_type_offerings").paginate()
         offered = sorted(item["InstanceType"] for page in pages for item in page["InstanceTypeOfferings"])
-        near = difflib.get_close_matches(wanted.lower(), offered, n=3, cutoff=0.6)
+        same = [name for name in offered if name == wanted.strip().lower()]
+        near = same or difflib.get_close_matches(wanted.lower(), offered, n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: the {len(offered)} types of this region, t2.micro for one."
         self.refuse("ec2_instance_type", wanted, hint)
 
@@ -164,7 +165,7 @@ def main() -> None:
     known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
     if region not in known:
         near = difflib.get_close_matches(region or "", known, n=3) or ["eu-central-1", "us-east-1"]
-        module.fail_json(msg=f"aws_connection.region: {region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
+        module.fail_json(msg=f"slipway_region: {region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
     try:
         module.exit_json(**{key: snake(normalize_boto3_result(value)) for key, value in look(module).items()})
     except NoCredentialsError:

@@ -22,4 +22,4 @@ command += sys.argv[1:]
 while os.environ.get("RESTARTABLE") == "yes":
     subprocess.run(command, check=False)
     time.sleep(1)  # a server that cannot start must not take the machine's only CPU
-os.execvp(command[0], command)
+os.execvp(command[0], command)  # noqa: S606 (the server takes this process's place, and so its signals)

@@ -13,4 +13,4 @@ if shutil.which("jupyterhub-singleuser") is None:
     sys.exit("jupyterhub-singleuser is missing: pip install the hub's version of jupyterhub into this image")
 
 command = ["jupyterhub-singleuser", *shlex.split(os.environ.get("NOTEBOOK_ARGS", "")), *sys.argv[1:]]
-os.execvp(command[0], command)
+os.execvp(command[0], command)  # noqa: S606 (the server takes this process's place, and so its signals)

@@ -1,0 +1,108 @@
+"""One checkout of the project for all tests that need hosts, with a lab of its own: the user's is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+#: Quick answers first; what ends the lab last.
+ORDER = ("unit", "images", "lab", "e2e", "molecule")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        return item.get_closest_marker("last") is not None, ORDER.index(item.path.parent.name)
+
+    items.sort(key=place)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the project, used as a user would: by its commands."""
+
+    path: Path
+
+    def run(self, *command: str, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout. AWS settings of the one who tests stay outside."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_", "MOLECULE_"))}
+        clean["PATH"] = f"{self.path / '.venv' / 'bin'}{os.pathsep}{clean['PATH']}"
+        return subprocess.run(
+            command, cwd=self.path, env=clean | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
+
+    def orchestrate(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python orchestrate.py …` from a bare shell: the system's Python, which has none of the project's packages."""
+        return self.run("/usr/bin/env", "python3", "orchestrate.py", *words, **environment)
+
+    def answer(self, *words: str) -> dict[str, Any]:
+        """The JSON of a command that must succeed."""
+        done = self.orchestrate(*words, "--json")
+        assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
+        return dict(json.loads(done.stdout))
+
+    def on_host(self, command: str, stdin: str = "", machine: str = "slipway") -> str:
+        """What a shell command prints on the machine, over the project's own SSH settings."""
+        config = self.path / ".slipway" / "lab" / machine / "ssh_config"
+        done = subprocess.run(["ssh", "-F", str(config), machine, command], input=stdin, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def ec2(self) -> Any:
+        """A boto3 client of the lab's API."""
+        from lab.control import CREDENTIALS, REGION
+
+        port = json.loads((self.path / ".slipway" / "lab" / "lab.json").read_text())["port"]
+        return boto3.client(
+            "ec2",
+            endpoint_url=f"http://127.0.0.1:{port}",
+            region_name=REGION,
+            aws_access_key_id=CREDENTIALS["access_key"],
+            aws_secret_access_key=CREDENTIALS["secret_key"],
+        )
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """The files that git knows or would take, in a folder whose name has a space and an accent; its lab ends with it."""
+    path = tmp_path_factory.mktemp("a chéckout") / "slipway"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        source, target = PROJECT / name, path / name
+        if source.is_symlink() or source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    (path / ".venv").symlink_to(sys.prefix)
+    here = Checkout(path)
+    yield here
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def lab(checkout: Checkout) -> Checkout:
+    """The checkout with its lab running."""
+    done = checkout.orchestrate("lab", "up")
+    assert done.returncode == 0, done.stderr
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def machine(lab: Checkout) -> Checkout:
+    """The checkout with the default machine up."""
+    lab.answer("up")
+    return lab

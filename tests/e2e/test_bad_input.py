@@ -1,0 +1,102 @@
+"""What `up` cannot use: exit 2, one clear line, and nothing made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Checkout
+
+#: Words of `up` -> what its one line must say: the field, the value found and what is allowed.
+ROWS: list[tuple[list[str], list[str]]] = [
+    (["--type", "t2.mega"], ["ec2_instance_type", "'t2.mega'", "Did you mean"]),
+    (["--type", "T2.MICRO"], ["ec2_instance_type", "'T2.MICRO'", "Did you mean t2.micro?"]),
+    (["--type", "t4g.micro"], ["ec2_instance_type", "'t4g.micro'", "arm64", "x86_64"]),
+    (["--type", "t2.nano"], ["stack_services", "880 MiB", "512 MiB", "a larger type"]),
+    (["--disk", "ten"], ["ec2_instance_disk_gib", "'ten'", "Allowed"]),
+    (["--disk", "-1"], ["ec2_instance_disk_gib", "-1", "Allowed"]),
+    (["--disk", "0"], ["ec2_instance_disk_gib", "0", "Allowed"]),
+    (["--disk", "5"], ["ec2_instance_disk_gib", "5", "at least 15 GiB"]),
+    (["--disk", "99999"], ["ec2_instance_disk_gib", "99999", "16384"]),
+    (["--services", "redis,redsi"], ["stack_services", '"redsi"', "jupyter, mongo, postgres, redis"]),
+    (["--services", "redis,redis"], ["stack_services", '"redis", "redis"', "at most once"]),
+    (["--services", ","], ["stack_services", "[]", "at least one"]),
+    (["--name", ""], ["ec2_instance_name", '""', "Allowed"]),
+    (["--name", "Ünïcode 🚢"], ["ec2_instance_name", "Allowed"]),
+    (["--name", "a" * 300], ["ec2_instance_name", "aaa...", "1 to 40"]),
+    (["--name", "two\nlines"], ["ec2_instance_name", "two\\nlines", "Allowed"]),
+    (["--name", "$(id)"], ["ec2_instance_name", "$(id)", "Allowed"]),
+    (["--name", "../up"], ["ec2_instance_name", "../up", "Allowed"]),
+    (["--name", "{{ 7*7 }}"], ["slipway_name", "{{ 7*7 }}", "Allowed"]),
+    (["--region", "mars-1"], ["slipway_region", "'mars-1'", "Did you mean"]),
+    (["--key-file", "missing"], ["ec2_instance_key_file", "missing", "does not exist"]),
+    (["--key-file", "."], ["ec2_instance_key_file", "is not a file"]),
+    (["--key-file", "open.key"], ["ec2_instance_key_file", "open.key", "0644", "chmod 600"]),
+    (["--key-file", "public.key"], ["ec2_instance_key_file", "public.key", "must be a private key"]),
+]
+
+
+def everything(ec2: Any) -> dict[str, Any]:
+    """All that a mutating call of `up` could have made."""
+    instances = [item for reservation in ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
+    return {
+        "instances": sorted((item["InstanceId"], item["State"]["Name"], item["InstanceType"]) for item in instances),
+        "keys": sorted(item["KeyName"] for item in ec2.describe_key_pairs()["KeyPairs"]),
+        "groups": sorted(json.dumps(item, sort_keys=True) for item in ec2.describe_security_groups()["SecurityGroups"]),
+        "volumes": sorted(item["VolumeId"] for item in ec2.describe_volumes()["Volumes"]),
+    }
+
+
+@pytest.fixture(scope="module")
+def keys(lab: Checkout) -> None:
+    for name, content, mode in (
+        ("open.key", "-----BEGIN OPENSSH PRIVATE KEY-----\n", 0o644),
+        ("public.key", "ssh-ed25519 AAAA nobody\n", 0o600),
+    ):
+        path = Path(lab.path / name)
+        path.write_text(content)
+        path.chmod(mode)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(("words", "said"), ROWS, ids=[" ".join(words)[:40] for words, _ in ROWS])
+def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
+    before = everything(lab.ec2())
+    name = [] if "--name" in words else ["--name", "refused"]
+    done = lab.orchestrate("up", *name, *words)
+    assert done.returncode == 2, done.stderr
+    # Steps carry their time in brackets; the rest is the answer.
+    answer = [line for line in done.stderr.splitlines() if not line.startswith("[")]
+    assert len(answer) == 1, answer
+    assert [part for part in said if part not in answer[0]] == [], answer[0]
+    assert everything(lab.ec2()) == before
+
+
+def test_aws_without_credentials(checkout: Checkout) -> None:
+    nowhere = {"HOME": str(checkout.path), "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = checkout.orchestrate("up", "--target", "aws", **nowhere)
+    assert done.returncode == 2, done.stderr
+    assert "AWS credentials: none found" in done.stderr
+
+
+def test_two_instances_of_one_name_are_both_listed(lab: Checkout) -> None:
+    ec2 = lab.ec2()
+    image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"][0]["ImageId"]
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "slipway", "Value": "twin"}]}]
+    made = ec2.run_instances(ImageId=image, InstanceType="t2.micro", MinCount=2, MaxCount=2, TagSpecifications=tags)["Instances"]
+    twins = [item["InstanceId"] for item in made]
+    try:
+        for command in ("up", "status"):
+            done = lab.orchestrate(command, "--name", "twin")
+            assert done.returncode == 2, done.stderr
+            assert all(twin in done.stderr for twin in twins)
+    finally:
+        ec2.terminate_instances(InstanceIds=twins)
+
+
+def test_a_misspelt_command_or_option_is_refused(checkout: Checkout) -> None:
+    assert checkout.orchestrate("upp").returncode == 2
+    assert checkout.orchestrate("up", "--typ0", "t2.micro").returncode == 2

@@ -1,0 +1,219 @@
+"""The main job, on a real host with real stores: from nothing to Jupyter, again, after a stop, and away."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from tests.conftest import Checkout
+
+SERVICES = {"jupyter", "redis", "mongo", "postgres"}
+NOTEBOOK = Path(__file__).with_name("stores.ipynb")
+
+
+def run_notebook(machine: Checkout) -> dict[str, Any]:
+    """Execute the notebook in the Jupyter container and return what it found."""
+    machine.on_host("cat > slipway/work/stores.ipynb", stdin=NOTEBOOK.read_text())
+    machine.on_host("cd slipway && docker compose exec -T jupyter jupyter nbconvert --to notebook --execute --inplace work/stores.ipynb")
+    return dict(json.loads(machine.on_host("cat slipway/work/stores.json")))
+
+
+def containers(machine: Checkout) -> list[str]:
+    return sorted(machine.on_host("docker ps --quiet --no-trunc").split())
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def test_up_ends_with_jupyterlab(machine: Checkout) -> None:
+    status = machine.answer("status")
+    assert status["target"] == "lab"
+    assert status["instance"]["type"] == "t2.micro"
+    assert status["instance"]["state"] == "running"
+    assert set(status["services"]) == SERVICES
+    assert {facts["health"] for facts in status["services"].values()} == {"healthy"}
+    limits = [facts["memory_limit_mib"] for facts in status["services"].values()]
+    assert all(limits)
+    assert sum(limits) <= 1024
+    assert "JupyterLab" in get(status["url"])
+
+
+def test_jupyter_refuses_without_its_token(machine: Checkout) -> None:
+    url = machine.answer("status")["url"].partition("/lab?")[0]
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        get(f"{url}/api/contents")
+
+
+def test_a_notebook_uses_every_store_with_the_passwords_of_its_environment(machine: Checkout) -> None:
+    found = run_notebook(machine)
+    assert found["results"] == {"redis": True, "mongo": True, "postgres": True}
+    # Each refused, in its own words, the client that had no password or a wrong one.
+    assert "uthentication required" in found["refused"]["redis"]
+    assert "requires authentication" in found["refused"]["mongo"]
+    assert "password authentication failed" in found["refused"]["postgres"]
+
+
+def test_the_memory_limit_is_the_instance_types(machine: Checkout) -> None:
+    limit = machine.on_host("cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; exit 0").split()[0]
+    assert int(limit) == 1024 * 1024 * 1024
+
+
+def test_up_again_changes_nothing(machine: Checkout) -> None:
+    before = containers(machine), run_notebook(machine)["counts"]
+    again = machine.answer("up")
+    assert again["changed"] == 0
+    after = containers(machine), run_notebook(machine)["counts"]
+    assert after[0] == before[0]
+    assert after[1] == {store: count + 1 for store, count in before[1].items()}
+
+
+def test_ansible_playbook_alone_changes_nothing_either(machine: Checkout) -> None:
+    for arguments in ([], ["--check", "--diff"]):
+        done = machine.run("ansible-playbook", "site.yml", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        recap = done.stdout.partition("PLAY RECAP")[2]
+        assert recap.count("changed=0") == 2, done.stdout
+        assert "WARNING" not in done.stderr + done.stdout
+
+
+def test_the_dynamic_inventory_reaches_the_machine(machine: Checkout) -> None:
+    done = machine.run("ansible", "slipway", "-m", "ansible.builtin.command", "-a", "id -un")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ubuntu" in done.stdout
+
+
+def test_ssh_and_logs(machine: Checkout) -> None:
+    assert machine.orchestrate("ssh", "id", "-un").stdout.strip() == "ubuntu"
+    assert "ready to accept connections" in machine.orchestrate("logs", "postgres", "--tail", "200").stdout
+
+
+def test_the_same_url_at_a_new_address_after_a_stop(machine: Checkout) -> None:
+    before, counts = machine.answer("status"), run_notebook(machine)["counts"]
+    instance = [before["instance"]["id"]]
+    ec2 = machine.ec2()
+    ec2.stop_instances(InstanceIds=instance)
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=instance, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    stopped = machine.answer("status")
+    assert stopped["instance"]["state"] == "stopped"
+    refused = machine.orchestrate("open")
+    assert refused.returncode == 3
+    assert "stopped" in refused.stderr
+    ec2.start_instances(InstanceIds=instance)
+    ec2.get_waiter("instance_running").wait(InstanceIds=instance, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    opened = machine.answer("open")
+    after = machine.answer("status")
+    assert opened["url"] == after["url"] == before["url"]
+    assert after["instance"]["public_ip"] != before["instance"]["public_ip"]
+    assert after["instance"]["private_ip"] == before["instance"]["private_ip"]
+    assert "JupyterLab" in get(after["url"])
+    assert run_notebook(machine)["counts"] == {store: count + 1 for store, count in counts.items()}
+
+
+def test_up_starts_a_stopped_instance(machine: Checkout) -> None:
+    before = machine.answer("status")
+    ec2 = machine.ec2()
+    ec2.stop_instances(InstanceIds=[before["instance"]["id"]])
+    ec2.get_waiter("instance_stopped").wait(InstanceIds=[before["instance"]["id"]], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    after = machine.answer("up")
+    assert after["instance"]["id"] == before["instance"]["id"]
+    assert after["url"] == before["url"]
+    assert {facts["health"] for facts in after["services"].values()} == {"healthy"}
+
+
+def test_up_never_changes_the_type(machine: Checkout) -> None:
+    done = machine.orchestrate("up", "--type", "t2.medium", "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["instance"]["type"] == "t2.micro"
+    assert answer["changed"] == 0
+    assert "keeps its type t2.micro" in done.stderr
+
+
+def test_no_secret_in_the_runs_records(machine: Checkout) -> None:
+    folder = machine.path / ".slipway" / "lab" / "slipway" / "stack" / "secrets"
+    secrets = [path.read_bytes().strip() for path in folder.iterdir()]
+    assert len(secrets) == 4
+    for record in (machine.path / ".slipway" / "runs").rglob("*"):
+        if record.is_file():
+            content = record.read_bytes()
+            assert not [secret for secret in secrets if secret in content], record
+    inspected = machine.on_host("docker inspect $(docker ps --all --quiet); ps -eo args")
+    assert not [secret for secret in secrets if secret.decode() in inspected]
+
+
+def test_a_service_that_does_not_turn_healthy_is_named_and_the_others_stay(machine: Checkout) -> None:
+    images = {
+        "jupyter": "registry.lab:5000/jupyter/scipy-notebook:lab",
+        "redis": "registry.lab:5000/postgres:15",
+        "mongo": "registry.lab:5000/mongo:6.0",
+        "postgres": "registry.lab:5000/postgres:15",
+    }
+    broken = machine.run(
+        "ansible-playbook", "playbooks/deploy.yml", "--extra-vars", json.dumps({"stack_images": images, "stack_wait_seconds": 60})
+    )
+    assert broken.returncode != 0
+    assert "Not healthy" in broken.stdout + broken.stderr
+    assert "redis is restarting" in broken.stdout + broken.stderr
+    services = machine.answer("status")["services"]
+    assert {name for name, facts in services.items() if facts["health"] == "healthy"} == SERVICES - {"redis"}
+    mended = machine.answer("up")
+    assert {facts["health"] for facts in mended["services"].values()} == {"healthy"}
+    assert all(run_notebook(machine)["results"].values())
+
+
+def test_a_lost_password_is_never_made_anew(machine: Checkout) -> None:
+    secret = machine.path / ".slipway" / "lab" / "slipway" / "stack" / "secrets" / "mongo_password"
+    kept = secret.read_text()
+    secret.unlink()
+    try:
+        refused = machine.orchestrate("up")
+        assert refused.returncode != 0
+        assert "slipway_mongo_data" in refused.stderr
+        assert not secret.exists()
+    finally:
+        secret.write_text(kept)
+        secret.chmod(0o444)
+    assert machine.answer("up")["changed"] == 0
+
+
+@pytest.mark.last
+def test_destroy_and_lab_down_leave_nothing(machine: Checkout) -> None:
+    from lab import config
+
+    here = config.load(machine.path / ".slipway" / "lab")
+    assert here is not None
+    refused = machine.orchestrate("destroy")
+    assert refused.returncode == 3
+    assert "python orchestrate.py destroy slipway" in refused.stderr
+    hosts = machine.orchestrate("lab", "down")
+    assert hosts.returncode == 3
+    removed = machine.orchestrate("destroy", "slipway")
+    assert removed.returncode == 0, removed.stderr
+    ec2 = machine.ec2()
+    living = [
+        instance["InstanceId"]
+        for reservation in ec2.describe_instances()["Reservations"]
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] != "terminated"
+    ]
+    assert living == []
+    assert [group["GroupName"] for group in ec2.describe_security_groups()["SecurityGroups"]] == ["default"]
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
+    assert ec2.describe_volumes()["Volumes"] == []
+    assert machine.answer("status")["instance"] is None
+    down = machine.orchestrate("lab", "down")
+    assert down.returncode == 0, down.stderr
+    engine = docker.from_env()
+    mine = {"label": f"slipway.lab={here.id}"}
+    assert engine.containers.list(all=True, filters=mine) == []
+    assert engine.volumes.list(filters=mine) == []
+    assert engine.networks.list(filters=mine) == []
+    assert not (machine.path / ".slipway" / "lab" / "lab.json").exists()

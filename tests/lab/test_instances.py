@@ -1,0 +1,148 @@
+"""The lab's EC2: instances are real hosts, and what EC2 promises of them holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from botocore.exceptions import ClientError
+
+from lab import config
+from tests.conftest import Checkout
+
+
+class Host:
+    """An instance with a key pair of the test's own."""
+
+    def __init__(self, lab: Checkout, folder: Path) -> None:
+        self.ec2 = lab.ec2()
+        self.key = folder / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        self.ec2.import_key_pair(KeyName="lab-test", PublicKeyMaterial=self.key.with_suffix(".pub").read_bytes())
+        images = self.ec2.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"]
+        self.image = max(images, key=lambda image: image["CreationDate"])["ImageId"]
+        self.id = self.launch()["InstanceId"]
+
+    def launch(self, **changes: Any) -> dict[str, Any]:
+        wanted = {"ImageId": self.image, "InstanceType": "t2.micro", "KeyName": "lab-test", "MinCount": 1, "MaxCount": 1}
+        return dict(self.ec2.run_instances(**wanted | changes)["Instances"][0])
+
+    def facts(self) -> dict[str, Any]:
+        return dict(self.ec2.describe_instances(InstanceIds=[self.id])["Reservations"][0]["Instances"][0])
+
+    def until(self, state: str) -> None:
+        waiter = self.ec2.get_waiter(f"instance_{state}")
+        waiter.wait(InstanceIds=[self.id], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+    def ssh(self, command: str, seconds: float = 30) -> str:
+        """Run a command on the host, waiting for SSH. The host's key is the test's to ignore: the address changes."""
+        options = ["-i", str(self.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]
+        deadline = time.monotonic() + seconds
+        while True:
+            address = f"ubuntu@{self.facts()['PublicIpAddress']}"
+            done = subprocess.run(["ssh", *options, address, command], capture_output=True, text=True, timeout=60)
+            if done.returncode != 255 or time.monotonic() > deadline:
+                assert done.returncode == 0, done.stderr
+                return done.stdout
+            time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def host(lab: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    host = Host(lab, tmp_path_factory.mktemp("host"))
+    yield host
+    if host.facts()["State"]["Name"] != "terminated":
+        host.ec2.terminate_instances(InstanceIds=[host.id])
+        host.until("terminated")
+    host.ec2.delete_key_pair(KeyName="lab-test")
+
+
+MEMORY = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1"
+
+
+def test_a_host_runs_systemd_and_lets_the_key_in(host: Host) -> None:
+    host.until("running")
+    assert host.ssh("cat /proc/1/comm; systemctl is-system-running --wait; sudo id -u").split() == ["systemd", "running", "0"]
+
+
+def test_the_type_is_the_limit(host: Host) -> None:
+    assert int(host.ssh(MEMORY)) == 1024**3
+
+
+def test_stop_and_start_keep_the_disk_and_change_the_public_address(host: Host) -> None:
+    host.ssh("echo kept | sudo tee /var/lib/kept /home/ubuntu/kept && sync")
+    before = host.facts()
+    host.ec2.stop_instances(InstanceIds=[host.id])
+    host.until("stopped")
+    assert "PublicIpAddress" not in host.facts()
+    host.ec2.modify_instance_attribute(InstanceId=host.id, InstanceType={"Value": "t2.small"})
+    host.ec2.start_instances(InstanceIds=[host.id])
+    host.until("running")
+    after = host.facts()
+    assert host.ssh("cat /var/lib/kept /home/ubuntu/kept").split() == ["kept", "kept"]
+    assert int(host.ssh(MEMORY)) == 2 * 1024**3
+    assert after["PublicIpAddress"] != before["PublicIpAddress"]
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+
+
+def test_a_reboot_keeps_the_address(host: Host) -> None:
+    before, boot = host.facts()["PublicIpAddress"], host.ssh("stat -c %Y /proc/1")
+    host.ec2.reboot_instances(InstanceIds=[host.id])
+    deadline = time.monotonic() + 60
+    while host.ssh("stat -c %Y /proc/1", seconds=60) == boot:
+        assert time.monotonic() < deadline, "the host did not reboot"
+        time.sleep(0.5)
+    assert host.facts()["PublicIpAddress"] == before
+
+
+def test_the_state_outlives_the_api(lab: Checkout, host: Host) -> None:
+    before = host.facts()
+    pid = int((lab.path / ".slipway" / "lab" / "api.pid").read_text())
+    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    started = lab.orchestrate("lab", "up")
+    assert started.returncode == 0, started.stderr
+    after = host.facts()
+    assert {key: after[key] for key in ("InstanceId", "State", "PublicIpAddress", "PrivateIpAddress")} == {
+        key: before[key] for key in ("InstanceId", "State", "PublicIpAddress", "PrivateIpAddress")
+    }
+    assert host.ssh("echo still here").strip() == "still here"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"InstanceType": "t2.mega"}, "InvalidParameterValue"),
+        ({"KeyName": "no-such-key"}, "InvalidKeyPair.NotFound"),
+        ({"ImageId": "ami-00000000000000000"}, "InvalidAMIID.NotFound"),
+    ],
+)
+def test_what_does_not_exist_is_refused(host: Host, change: dict[str, str], code: str) -> None:
+    running = len(docker.from_env().containers.list())
+    with pytest.raises(ClientError) as refusal:
+        host.launch(**change)
+    assert refusal.value.response["Error"]["Code"] == code
+    assert len(docker.from_env().containers.list()) == running
+
+
+def test_terminate_removes_the_host_and_its_disk(lab: Checkout, host: Host) -> None:
+    here = config.load(lab.path / ".slipway" / "lab")
+    assert here is not None
+    host.ec2.terminate_instances(InstanceIds=[host.id])
+    host.until("terminated")
+    mine = {"label": f"slipway.lab.instance={host.id}"}
+    assert docker.from_env().containers.list(all=True, filters=mine) == []
+    assert docker.from_env().volumes.list(filters=mine) == []
+
+
+def test_lab_up_again_changes_nothing(lab: Checkout) -> None:
+    before = json.loads(lab.orchestrate("lab", "status", "--json").stdout)
+    done = lab.orchestrate("lab", "up", "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == before
+    assert done.stderr == ""

@@ -1,0 +1,15 @@
+"""Every Molecule scenario, on hosts of the tests' lab."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import PROJECT, Checkout
+
+SCENARIOS = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_scenario(lab: Checkout, scenario: str) -> None:
+    done = lab.run("molecule", "test", "--scenario-name", scenario, timeout=1200)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
