@@ -56,7 +56,7 @@ def test_a_notebook_uses_every_store_with_the_passwords_of_its_environment(machi
     found = run_notebook(machine)
     assert found["results"] == {"redis": True, "mongo": True, "postgres": True}
     # Each refused, in its own words, the client that had no password or a wrong one.
-    assert "uthentication required" in found["refused"]["redis"]
+    assert "authenticate" in found["refused"]["redis"]
     assert "requires authentication" in found["refused"]["mongo"]
     assert "password authentication failed" in found["refused"]["postgres"]
 

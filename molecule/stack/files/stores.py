@@ -14,7 +14,8 @@ import redis
 
 
 def use_redis(row: str, password: str | None) -> str:
-    client = redis.Redis(host="redis", password=password, decode_responses=True)
+    # Protocol 3 says hello first, and is refused for that.
+    client = redis.Redis(host="redis", password=password, protocol=2, decode_responses=True)
     client.set(row, row)
     return str(client.get(row))
 
