@@ -10,6 +10,7 @@ from lab import config, control
 
 
 def main(arguments: list[str]) -> int:
+    """Do what the words say; return 0, 2 for words that are off, 4 where the lab failed."""
     try:
         if arguments == ["up"]:
             control.up(lambda line: print(line, file=sys.stderr))

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 # moto reads these when it is imported.
@@ -29,7 +29,7 @@ os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
 import docker
 import moto.ec2.models.elastic_network_interfaces as moto_interfaces
 import moto.ec2.models.instances as moto_instances
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.instance_types import INSTANCE_TYPES
@@ -57,8 +57,8 @@ class World:
 
     lab: Lab
     hosts: Hosts
-    workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
-    recent_addresses: deque[str] = deque(maxlen=100)
+    workers: ClassVar = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
+    recent_addresses: ClassVar[deque[str]] = deque(maxlen=100)
 
 
 class LabInstance(Instance):
@@ -174,7 +174,7 @@ def restore() -> None:
     """Read the state back and believe the hosts where the two differ (a reboot of this machine, say)."""
     if World.lab.state_file.exists():
         # Our own file, in our own 0700 folder: nobody else can put a pickle there.
-        for region, backend in pickle.loads(World.lab.state_file.read_bytes()).items():
+        for region, backend in pickle.loads(World.lab.state_file.read_bytes()).items():  # noqa: S301
             ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
     running = World.hosts.running()
     for instance in _instances():
@@ -193,7 +193,7 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     World.lab = lab
     World.hosts = Hosts(lab, client, host_image)
     moto_instances.Instance = LabInstance  # type: ignore[misc]
-    moto_interfaces.random_public_ip = _new_public_address
+    moto_interfaces.random_public_ip = _new_public_address  # type: ignore[attr-defined]
     _put_default_vpc_on_the_labs_network()
     restore()
     server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=MotoRequestHandler)
@@ -204,7 +204,7 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     save()
 
 
-def _instances() -> Iterator[LabInstance]:
+def _instances() -> Iterator[Instance]:
     for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values():
         yield from backend.all_instances()
 
@@ -213,7 +213,7 @@ def _new_public_address() -> str:
     """A free address of the lab's public range that no host had lately: a start always changes it."""
     used = {interface.public_ip for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values() for interface in backend.enis.values()}
     free = [str(address) for address in World.lab.public_cidr if 10 <= int(address) % 256 < 250]
-    choice = random.choice([address for address in free if address not in used and address not in World.recent_addresses])
+    choice = random.choice([address for address in free if address not in used and address not in World.recent_addresses])  # noqa: S311 (an address, no secret)
     World.recent_addresses.append(choice)
     return choice
 
@@ -226,8 +226,8 @@ def _free_private_address(subnet: Subnet) -> str:
 def _put_default_vpc_on_the_labs_network() -> None:
     create_vpc = VPCBackend.create_vpc
 
-    def create(self: VPCBackend, cidr_block: str, *arguments: Any, is_default: bool = False, **options: Any) -> VPC:
-        cidr = str(World.lab.vpc_cidr) if is_default else cidr_block
-        return create_vpc(self, cidr, *arguments, is_default=is_default, **options)
+    def create(self: VPCBackend, cidr_block: str, *arguments: Any, **options: Any) -> VPC:
+        cidr = str(World.lab.vpc_cidr) if options.get("is_default") else cidr_block
+        return create_vpc(self, cidr, *arguments, **options)
 
     VPCBackend.create_vpc = create  # type: ignore[method-assign]

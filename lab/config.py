@@ -70,6 +70,7 @@ class Lab:
 
 
 def default_root() -> Path:
+    """Return the folder of this checkout's lab."""
     return PROJECT / ".slipway" / "lab"
 
 
@@ -84,6 +85,7 @@ def load(root: Path | None = None) -> Lab | None:
 
 
 def private_dir(path: Path) -> Path:
+    """Make a folder that its owner alone can enter, and return it."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import os
@@ -77,7 +78,7 @@ def down(report: Report = print) -> None:
         return
     _stop_api(lab)
     client = engine.connect(report)
-    mine = {"label": f"{LABEL}={lab.id}"}
+    mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={lab.id}"}
     for container in client.containers.list(all=True, filters=mine):
         container.remove(force=True, v=True)
     for volume in client.volumes.list(filters=mine):
@@ -90,12 +91,13 @@ def down(report: Report = print) -> None:
 
 
 def status() -> Status:
+    """Return what runs of the lab; asks the engine and the API, and starts neither."""
     lab = config.load()
     if lab is None:
         return Status(None, False, False, {})
     try:
         client = docker.from_env()
-        mine = client.containers.list(all=True, filters={"label": f"{LABEL}={lab.id}"})
+        mine = client.containers.list(all=True, filters={"label": [f"{LABEL}={lab.id}"]})
     except docker.errors.DockerException:
         mine = []
     running = {item.name: item.status == "running" for item in mine}
@@ -105,9 +107,7 @@ def status() -> Status:
 
 def _new_lab(client: docker.DockerClient) -> Lab:
     """Pick a port and networks that are free on this machine, and keep them for good."""
-    taken = {
-        pool["Subnet"] for network in client.networks.list() for pool in (network.attrs["IPAM"]["Config"] or []) if "Subnet" in pool
-    }
+    taken = {pool["Subnet"] for network in client.networks.list() for pool in (network.attrs["IPAM"]["Config"] or []) if "Subnet" in pool}
     for number in range(_LABS):
         lab = Lab(root=config.default_root(), port=_free_port(), number=number)
         if not {str(lab.vpc_cidr), str(lab.public_cidr)} & taken:
@@ -141,7 +141,7 @@ def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> None:
     except docker.errors.NotFound:
         folder = "/etc/docker/registry/tls"
         network = vpc_network(lab)
-        endpoint = EndpointConfig(client.api._version, aliases=[REGISTRY.partition(":")[0]], ipv4_address=lab.registry_ip)
+        endpoint = EndpointConfig(client.api.api_version, aliases=[REGISTRY.partition(":")[0]], ipv4_address=lab.registry_ip)
         container = client.containers.create(
             image,
             name=_registry_name(lab),
@@ -167,7 +167,9 @@ def _certificates(lab: Lab) -> Path:
         host = REGISTRY.partition(":")[0]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         plain = x509.BasicConstraints(ca=False, path_length=None)
-        authority = _certificate(name, name, authority_key, authority_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        authority = _certificate(name, name, authority_key, authority_key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), True
+        )
         server = _certificate(subject, name, server_key, authority_key).add_extension(plain, True)
         server = server.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
         pem = serialization.Encoding.PEM
@@ -181,7 +183,7 @@ def _certificates(lab: Lab) -> Path:
 def _certificate(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
 ) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -231,10 +233,8 @@ def _stop_api(lab: Lab) -> None:
 
 def _alive(pid: int) -> bool:
     """Whether the process still runs; one that has ended but was not waited for yet does not."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        pass
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

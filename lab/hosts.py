@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ INSTANCE_LABEL = "slipway.lab.instance"
 _STOP_SECONDS = 90
 _UBUNTU = 1000
 #: What systemd and a nested engine need where `--privileged` is refused: all capabilities that can be had.
-_CAPABILITIES: Mapping[str, Any] = {
+_CAPABILITIES: dict[str, Any] = {
     "CapAdd": ["ALL"],
     "CapDrop": ["SYS_RESOURCE"],
     "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
@@ -54,7 +53,7 @@ class Hosts:
         self._lab = lab
         self._client = client
         self._image = image
-        self._privileges: Mapping[str, Any] | None = None
+        self._privileges: dict[str, Any] | None = None
 
     def create(self, spec: Spec) -> None:
         """Make the host and start it. Leaves nothing behind when that fails."""
@@ -91,9 +90,9 @@ class Hosts:
         if public.name in container.attrs["NetworkSettings"]["Networks"]:
             public.disconnect(container, force=True)
         public.connect(container, ipv4_address=public_ip)
-        # docker-py's update() knows no --cpus; the engine's API does.
-        update = self._client.api._url("/containers/{0}/update", container.id)
-        self._client.api._raise_for_status(self._client.api._post_json(update, data=self._limits(size)))
+        # docker-py's update() knows no --cpus; the engine's API, of which its client is a session, does.
+        api = self._client.api
+        api.post(f"{api.base_url}/v{api.api_version}/containers/{container.id}/update", json=self._limits(size)).raise_for_status()
         container.start()
 
     def stop(self, instance_id: str) -> None:
@@ -129,7 +128,7 @@ class Hosts:
         return f"{self._lab.id}-{instance_id}-docker"
 
     def _endpoint(self, address: str) -> EndpointConfig:
-        return EndpointConfig(self._client.api._version, ipv4_address=address)
+        return EndpointConfig(self._client.api.api_version, ipv4_address=address)
 
     def _limits(self, size: Size) -> dict[str, int]:
         """Memory without swap, as on EC2. The engine refuses more CPUs than this machine has."""
@@ -140,7 +139,7 @@ class Hosts:
     def _authority(self) -> bytes:
         return (self._lab.root / "tls" / "ca.crt").read_bytes()
 
-    def _granted(self) -> Mapping[str, Any]:
+    def _granted(self) -> dict[str, Any]:
         """`--privileged`, as kind and minikube do, or the capabilities that this machine lets a container have."""
         if self._privileges is None:
             try:
@@ -154,10 +153,12 @@ class Hosts:
 
 
 def public_network(lab: Lab) -> str:
+    """Return the name of the network whose addresses change with every start."""
     return f"{lab.id}-public"
 
 
 def vpc_network(lab: Lab) -> str:
+    """Return the name of the network whose addresses stay."""
     return f"{lab.id}-vpc"
 
 

@@ -105,7 +105,9 @@ def _base_context(scratch: Path) -> Path:
         for path in sources:
             name = path.name if path.suffix != ".list" or path.parent.name == "sources.list.d" else "debian.list"
             shutil.copy(path, target / name)
-    index = subprocess.run([sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True).stdout.strip()
+    index = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True
+    ).stdout.strip()
     index = os.environ.get("PIP_INDEX_URL", index)
     if index:
         (settings / "etc/pip.conf").write_text(f"[global]\nindex-url = {index}\n")
@@ -135,7 +137,7 @@ def _filled_registry(client: docker.DockerClient, tags: Mapping[str, str], repor
         return tag
     report("filling the registry")
     started = time.monotonic()
-    container = client.containers.run(tags["registry"], detach=True, ports={_PUSH_PORT: ("127.0.0.1", None)})
+    container = client.containers.run(tags["registry"], detach=True, ports={_PUSH_PORT: ("127.0.0.1", 0)})
     try:
         address = _pushable(container)
         for name, repository in STAND_INS.items():
@@ -189,5 +191,3 @@ def _digest(context: Path, parent: str) -> str:
         total.update(f"\0{path.relative_to(context)}\0{executable}\0".encode())
         total.update(path.read_bytes())
     return total.hexdigest()[:12]
-
-

@@ -8,10 +8,11 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from slipway import render
-from slipway.model import Exit, Refusal, Request, Result
+from slipway.model import Exit, Failure, RefusalError, Request, Result
 from slipway.render import Progress
 
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
@@ -31,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parser().parse_args(argv)
     try:
         return int(_COMMANDS[options.command](options))
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return _refused(options, str(refusal), refusal.code)
     except KeyboardInterrupt:
         return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
@@ -44,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--region", help="AWS region")
     common.add_argument("--json", action="store_true", help="answer as JSON (docs/json.md)")
     common.add_argument("--yes", action="store_true", help="ask nothing")
-    parser = argparse.ArgumentParser(prog="orchestrate.py", parents=[common], description="A Jupyter server with its data stores on a machine of your own.")
+    parser = argparse.ArgumentParser(
+        prog="orchestrate.py", parents=[common], description="A Jupyter server with its data stores on a machine of your own."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
@@ -87,10 +90,10 @@ def _up(options: argparse.Namespace) -> Exit:
         try:
             control.up(progress.say)
         except LabError as failure:
-            raise Refusal(str(failure), Exit.FAILED) from failure
+            raise RefusalError(str(failure), Exit.FAILED) from failure
     result = _play("up", "site.yml", options, variables, progress, check)
     if result.failure:
-        return _failed(options, result)
+        return _failed(options, result, result.failure)
     document = _status(options, result) | {"changed": result.changed, "seconds": result.seconds}
     if options.json:
         print(render.as_json(document))
@@ -111,7 +114,7 @@ def _status_command(options: argparse.Namespace) -> Exit:
     else:
         result = _play("status", "playbooks/status.yml", options, _variables(options))
         if result.failure:
-            return _failed(options, result)
+            return _failed(options, result, result.failure)
         document = _status(options, result)
     print(render.as_json(document) if options.json else render.status_text(document))
     return Exit.DONE
@@ -121,7 +124,7 @@ def _open(options: argparse.Namespace) -> Exit:
     _need_lab(options)
     result = _play("open", "playbooks/open.yml", options, _variables(options), Progress())
     if result.failure:
-        return _failed(options, result)
+        return _failed(options, result, result.failure)
     _running_instance(result)
     url = _status(options, result)["url"]
     print(render.as_json({"target": options.target, "url": url}) if options.json else url)
@@ -144,10 +147,10 @@ def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
     _need_lab(options)
     result = _play("ssh", "playbooks/find.yml", options, _variables(options))
     if result.failure:
-        return _failed(options, result)
+        return _failed(options, result, result.failure)
     _running_instance(result)
     arguments = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
-    os.execvp("ssh", arguments)
+    os.execvp("ssh", arguments)  # noqa: S606 (to become ssh: its terminal, signals and exit code)
 
 
 def _destroy(options: argparse.Namespace) -> Exit:
@@ -164,7 +167,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
     variables = _variables(options) | {"ec2_instance_destroy_confirm": confirmed}
     result = _play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
-        return _failed(options, result)
+        return _failed(options, result, result.failure)
     if options.json:
         print(render.as_json({"target": options.target, "name": name, "changed": result.changed, "seconds": result.seconds}))
     else:
@@ -183,12 +186,12 @@ def _lab(options: argparse.Namespace) -> Exit:
             if hosts and not options.yes:
                 question = f"This ends {len(hosts)} instance(s) with their data: {', '.join(sorted(hosts))}. Type 'lab' to go on: "
                 if _ask(question, f"lab {options.action} --yes") != "lab":
-                    raise Refusal("Nothing was changed.")
+                    raise RefusalError("Nothing was changed.")
             control.down(progress.say)
         if options.action in ("up", "reset"):
             control.up(progress.say)
     except LabError as failure:
-        raise Refusal(str(failure), Exit.FAILED) from failure
+        raise RefusalError(str(failure), Exit.FAILED) from failure
     state = control.status()
     if options.json:
         print(render.as_json({"endpoint": state.endpoint, "api": state.api, "registry": state.registry, "hosts": state.hosts}))
@@ -198,8 +201,9 @@ def _lab(options: argparse.Namespace) -> Exit:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
         print(f"Registry  {'runs' if state.registry else 'does not run'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
-        keys = f"AWS_ACCESS_KEY_ID={control.CREDENTIALS['access_key']} AWS_SECRET_ACCESS_KEY={control.CREDENTIALS['secret_key']} AWS_REGION={control.REGION}"
-        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} {keys}")
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        keys = " ".join(f"{name}={value}" for name, value in zip(names, control.CREDENTIALS.values(), strict=True))
+        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} AWS_REGION={control.REGION} {keys}")
     return Exit.DONE
 
 
@@ -226,12 +230,14 @@ def _variables(options: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(options, name) for name in _VARIABLES if getattr(options, name, None) is not None}
     for option, value in given.items():
         if _TEMPLATE.search(value):
-            raise Refusal(f"{_VARIABLES[option]}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT)
+            raise RefusalError(
+                f"{_VARIABLES[option]}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT
+            )
     variables: dict[str, Any] = {_VARIABLES[name]: value for name, value in given.items()}
     if "services" in given:
         variables["stack_services"] = [item.strip() for item in given["services"].split(",") if item.strip()]
     if given.get("key_file"):
-        variables["ec2_instance_key_file"] = os.path.abspath(os.path.expanduser(given["key_file"]))
+        variables["ec2_instance_key_file"] = str(Path(given["key_file"]).expanduser().absolute())
     return variables
 
 
@@ -251,9 +257,9 @@ def _name(options: argparse.Namespace) -> str:
 def _running_instance(result: Result) -> None:
     instance = result.published.get("instance")
     if not instance:
-        raise Refusal("There is no instance. Make one with: python orchestrate.py up")
+        raise RefusalError("There is no instance. Make one with: python orchestrate.py up")
     if instance["state"] != "running":
-        raise Refusal(f"The instance {instance['id']} is {instance['state']}. Start it with: python orchestrate.py up")
+        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: python orchestrate.py up")
 
 
 def _lab_is_down(options: argparse.Namespace) -> bool:
@@ -266,23 +272,21 @@ def _lab_is_down(options: argparse.Namespace) -> bool:
 
 def _need_lab(options: argparse.Namespace) -> None:
     if _lab_is_down(options):
-        raise Refusal("The lab does not run. Start it with: python orchestrate.py up")
+        raise RefusalError("The lab does not run. Start it with: python orchestrate.py up")
 
 
 def _ask(question: str, instead: str) -> str:
     """Ask at a terminal. Without one, refuse and name the command that needs no question."""
     if not sys.stdin.isatty():
-        raise Refusal(f"This needs a confirmation. Type: python orchestrate.py {instead}")
+        raise RefusalError(f"This needs a confirmation. Type: python orchestrate.py {instead}")
     return input(question).strip()
 
 
-def _failed(options: argparse.Namespace, result: Result) -> Exit:
-    assert result.failure is not None
+def _failed(options: argparse.Namespace, result: Result, why: Failure) -> Exit:
     if options.json:
-        why = result.failure
         print(render.as_json({"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}))
-    print(render.failure(result, options.command), file=sys.stderr)
-    return result.failure.code
+    print(render.failure(why, result.log, options.command), file=sys.stderr)
+    return why.code
 
 
 def _refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:

@@ -19,7 +19,7 @@ class Exit(IntEnum):
     NEEDS_A_PERSON = 5
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A command that ends before a playbook was started; the text says why and what to type next."""
 
     def __init__(self, text: str, code: Exit = Exit.REFUSED) -> None:

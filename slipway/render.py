@@ -6,11 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from slipway.model import Result
+from slipway.model import Exit, Failure
 
 _TOLD_SECONDS = 1.0
 
@@ -53,18 +53,16 @@ def _step(data: Mapping[str, Any]) -> str:
     return f"{role}: {name}" if role else name
 
 
-def failure(result: Result, command: str) -> str:
-    """What failed, where, why, and what to type next."""
-    assert result.failure is not None
-    why = result.failure
-    if why.code == 2:
+def failure(why: Failure, log: Path, command: str) -> str:
+    """Say what failed, where, why, and what to type next."""
+    if why.code is Exit.BAD_INPUT:
         return why.reason
     return "\n".join(
         [
             f"Failed at: {why.task} (on {why.host})",
             f"Reason: {why.reason}",
             f"Next: mend that and run the same command again: python orchestrate.py {command}",
-            f"Log: {result.log}",
+            f"Log: {log}",
         ]
     )
 
@@ -82,6 +80,7 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
 
 
 def status_text(document: Mapping[str, Any]) -> str:
+    """Render the document of `status` for people."""
     instance = document["instance"]
     if instance is None:
         return f"No instance (target {document['target']}). Make one with: python orchestrate.py up"
@@ -107,11 +106,12 @@ def _up_for(instance: Mapping[str, Any]) -> str:
     if instance["state"] != "running" or not instance.get("launched"):
         return ""
     launched = datetime.fromisoformat(instance["launched"])
-    hours = (datetime.now(timezone.utc) - launched).total_seconds() / 3600
+    hours = (datetime.now(UTC) - launched).total_seconds() / 3600
     return f" for {hours:.1f} h"
 
 
 def as_json(document: Mapping[str, Any]) -> str:
+    """Render any document for programs."""
     return json.dumps(document, indent=2)
 
 

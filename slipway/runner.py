@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def parse(events: list[Event], variables: Mapping[str, Any], status: str, second
 
     `variables` are the extra variables that the run was given, `status` is ansible-runner's word for how it ended.
     """
-    stats = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
+    stats: Mapping[str, Any] = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
     failures = [event for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable", "error")]
     failure = None
     if status != "successful":
@@ -138,7 +138,7 @@ def _new_folder(request: Request) -> Path:
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[: -_RUNS_KEPT + 1]:
         shutil.rmtree(old, ignore_errors=True)
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     folder = runs / f"{stamp}-{request.verb}-{os.getpid()}"
     folder.mkdir(mode=0o700)
     return folder

@@ -14,6 +14,7 @@ import redis
 
 
 def use_redis(row: str, password: str | None) -> str:
+    """Set a key and return what is read back."""
     # Protocol 3 says hello first, and is refused for that.
     client = redis.Redis(host="redis", password=password, protocol=2, decode_responses=True)
     client.set(row, row)
@@ -21,6 +22,7 @@ def use_redis(row: str, password: str | None) -> str:
 
 
 def use_mongo(row: str, password: str | None) -> str:
+    """Insert a document and return what is found."""
     login = {"username": "slipway", "password": password} if password else {}
     rows = pymongo.MongoClient("mongo", **login).molecule.rows
     rows.insert_one({"_id": row})
@@ -28,6 +30,7 @@ def use_mongo(row: str, password: str | None) -> str:
 
 
 def use_postgres(row: str, password: str | None) -> str:
+    """Insert a row, and return what another transaction finds."""
     with psycopg2.connect(host="postgres", user="slipway", dbname="slipway", password=password) as link, link.cursor() as cursor:
         cursor.execute("CREATE TABLE IF NOT EXISTS molecule (row text)")
         cursor.execute("INSERT INTO molecule VALUES (%s)", (row,))
@@ -46,6 +49,7 @@ def refusal(use: Callable[[str, str | None], str]) -> str:
 
 
 def main() -> None:
+    """Use each store with the password of the environment, then without."""
     result = {}
     for name, use in {"redis": use_redis, "mongo": use_mongo, "postgres": use_postgres}.items():
         row = uuid.uuid4().hex

@@ -37,6 +37,7 @@ DAEMON_CONFIG = "/etc/docker/daemon.json"
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule({"users": {"type": "list", "elements": "str", "default": []}}, supports_check_mode=True)
 
     def first_line(*command: str) -> str:

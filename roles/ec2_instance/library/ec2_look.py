@@ -34,12 +34,12 @@ import difflib
 import ipaddress
 from typing import Any, NoReturn
 
+from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_list_to_ansible_dict
 from ansible_collections.amazon.aws.plugins.module_utils.transformation import ansible_dict_to_boto3_filter_list
-from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 
 try:
     from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, NoCredentialsError
@@ -69,7 +69,11 @@ class Look:
         living = [item for item in found if item not in ending]
         if len(living) > 1:
             listed = ", ".join(f"{item['InstanceId']} ({item['InstanceType']}, {item['State']['Name']})" for item in living)
-            self.refuse("ec2_instance_name", name, f"{len(living)} instances carry the tag slipway={name}: {listed}. Remove the tag from all but one.")
+            self.refuse(
+                "ec2_instance_name",
+                name,
+                f"{len(living)} instances carry the tag slipway={name}: {listed}. Remove the tag from all but one.",
+            )
         return living[0] if living else None
 
     def type_facts(self, wanted: str) -> dict[str, Any]:
@@ -94,7 +98,9 @@ class Look:
         newest = max(found, key=lambda item: item["CreationDate"])
         if newest["Architecture"] not in architectures:
             wanted = self.module.params["instance_type"]
-            self.refuse("ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {newest['Name']} is {newest['Architecture']}.")
+            self.refuse(
+                "ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {newest['Name']} is {newest['Architecture']}."
+            )
         root = next(item for item in newest["BlockDeviceMappings"] if item["DeviceName"] == newest["RootDeviceName"])
         least = root["Ebs"]["VolumeSize"]
         if self.module.params["disk_gib"] < least:
@@ -115,6 +121,7 @@ class Look:
 
 
 def look(module: AnsibleAWSModule) -> dict[str, Any]:
+    """Ask everything; a question whose answer forbids the next ends the module."""
     asked = Look(module)
     for cidr in module.params["ssh_cidrs"]:
         try:
@@ -149,6 +156,7 @@ def snake(value: Any) -> Any:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -174,7 +182,9 @@ def main() -> None:
             exit_code=2,
         )
     except EndpointConnectionError as failure:
-        module.fail_json(msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4)
+        module.fail_json(
+            msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4
+        )
     except (BotoCoreError, ClientError) as failure:
         module.fail_json_aws(failure, msg="EC2 could not be asked")
 

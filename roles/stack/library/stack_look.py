@@ -59,6 +59,7 @@ class Engine(http.client.HTTPConnection):
 
 
 def service(engine: Engine, container_id: str) -> dict[str, Any]:
+    """Return the state, health and memory (MiB) of a container."""
     facts = engine.ask(f"/containers/{container_id}/json")
     state = facts["State"]
     used = None
@@ -81,6 +82,7 @@ def service(engine: Engine, container_id: str) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         {"name": {"type": "str", "required": True}, "directory": {"type": "str", "required": True}}, supports_check_mode=True
     )

@@ -65,7 +65,9 @@ class Tunnel:
 
     def address(self) -> str:
         """Where ssh would connect to now: address and the machine's identity."""
-        shown = subprocess.run(["ssh", "-G", "-F", self.params["ssh_config"], self.params["host"]], capture_output=True, text=True, check=True)
+        shown = subprocess.run(
+            ["ssh", "-G", "-F", self.params["ssh_config"], self.params["host"]], capture_output=True, text=True, check=True
+        )
         wanted = ("hostname ", "hostkeyalias ", "port ")
         return " ".join(line.partition(" ")[2] for line in shown.stdout.splitlines() if line.startswith(wanted))
 
@@ -132,6 +134,7 @@ class Tunnel:
 
 
 def main() -> None:
+    """Run the module."""
     module = AnsibleModule(
         {
             "state": {"type": "str", "choices": ["open", "closed", "looked"], "default": "open"},
@@ -164,6 +167,7 @@ def main() -> None:
 
 
 def wait(module: AnsibleModule, tunnel: Tunnel) -> None:
+    """Return when HTTP is answered through the tunnel; fail the module when it takes too long."""
     deadline = time.monotonic() + module.params["wait_seconds"]
     while not tunnel.answers():
         if time.monotonic() > deadline:
