@@ -13,6 +13,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 REGISTRY = "registry.lab:5000"
 #: The label that every container, volume and network of a lab carries; its value is the lab's id.
 LABEL = "slipway.lab"
+#: The first lab's networks; each further lab has the next. Private ones are of RFC 1918. Public ones are of the
+#: range that RFC 2544 keeps for tests, so that no real host is shadowed.
+FIRST_VPC = IPv4Network("10.200.0.0/16")
+FIRST_PUBLIC = IPv4Network("198.18.0.0/24")
 
 
 class LabError(Exception):
@@ -38,13 +42,13 @@ class Lab:
 
     @property
     def vpc_cidr(self) -> IPv4Network:
-        """Private addresses: the default VPC. A /16 of RFC 1918, one a lab."""
-        return IPv4Network(f"10.{200 + self.number}.0.0/16")
+        """Private addresses: the default VPC."""
+        return IPv4Network((int(FIRST_VPC[0]) + self.number * FIRST_VPC.num_addresses, 16))
 
     @property
     def public_cidr(self) -> IPv4Network:
-        """Public addresses: a /24 of the range that RFC 2544 keeps for tests, so no real host is shadowed."""
-        return IPv4Network(f"198.18.{self.number}.0/24")
+        """Addresses that change with every start."""
+        return IPv4Network((int(FIRST_PUBLIC[0]) + self.number * FIRST_PUBLIC.num_addresses, 24))
 
     @property
     def registry_ip(self) -> str:

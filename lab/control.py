@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import docker
@@ -107,13 +108,26 @@ def status() -> Status:
 
 def _new_lab(client: docker.DockerClient) -> Lab:
     """Pick a port and networks that are free on this machine, and keep them for good."""
-    taken = {pool["Subnet"] for network in client.networks.list() for pool in (network.attrs["IPAM"]["Config"] or []) if "Subnet" in pool}
+    pools = [pool["Subnet"] for network in client.networks.list() for pool in network.attrs["IPAM"]["Config"] or [] if "Subnet" in pool]
+    taken = [network for network in map(ipaddress.ip_network, pools) if isinstance(network, IPv4Network)] + _routed()
     for number in range(_LABS):
         lab = Lab(root=config.default_root(), port=_free_port(), number=number)
-        if not {str(lab.vpc_cidr), str(lab.public_cidr)} & taken:
+        if not any(network.overlaps(wanted) for network in taken for wanted in (lab.vpc_cidr, lab.public_cidr)):
             lab.save()
             return lab
-    raise LabError(f"{_LABS} labs run on this machine already; end one with `python orchestrate.py lab down` in its folder.")
+    raise LabError(
+        f"None of {_LABS} pairs of networks is free, from {config.FIRST_VPC} and {config.FIRST_PUBLIC} on: other labs, or routes of "
+        "this machine (`ip route`), have them. End a lab with `python orchestrate.py lab down` in its folder."
+    )
+
+
+def _routed() -> list[IPv4Network]:
+    """What this machine already reaches by a route: a VPN's networks, for one. The default route is none of them."""
+    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
+    # Hexadecimal, in the byte order of the machine (proc_pid_net(5)); 0 is the default route.
+    words = [(int(route[1], 16), int(route[7], 16)) for route in routes]
+    numbers = [tuple(int.from_bytes(word.to_bytes(4, sys.byteorder), "big") for word in pair) for pair in words]
+    return [IPv4Network((address, mask.bit_count())) for address, mask in numbers if mask]
 
 
 def _free_port() -> int:
@@ -124,7 +138,7 @@ def _free_port() -> int:
     raise LabError(f"No free loopback port from {_FIRST_PORT} to {_FIRST_PORT + 99}.")
 
 
-def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: ipaddress.IPv4Network) -> None:
+def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: IPv4Network) -> None:
     if client.networks.list(names=[f"^{name}$"]):
         return
     pool = IPAMPool(subnet=str(cidr), gateway=str(cidr[1]))

@@ -142,13 +142,14 @@ class Hosts:
     def _granted(self) -> dict[str, Any]:
         """`--privileged`, as kind and minikube do, or the capabilities that this machine lets a container have."""
         if self._privileges is None:
+            probe = self._client.containers.create(self._image, entrypoint=["/bin/true"], privileged=True, labels={LABEL: self._lab.id})
             try:
-                self._client.containers.run(
-                    self._image, entrypoint=["/bin/true"], privileged=True, remove=True, labels={LABEL: self._lab.id}
-                )
+                probe.start()
                 self._privileges = {"Privileged": True}
             except docker.errors.APIError:
                 self._privileges = _CAPABILITIES
+            finally:
+                probe.remove(force=True)
         return self._privileges
 
 

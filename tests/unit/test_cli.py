@@ -1,0 +1,48 @@
+"""Words that end before any playbook starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from slipway.cli import main
+from tests.conftest import PROJECT
+
+
+def test_without_an_environment_one_line_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "orchestrate.py", tmp_path)
+    done = subprocess.run(["/usr/bin/env", "python3", "orchestrate.py", "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "make .venv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "COMMAND"),
+        (["upp"], "invalid choice: 'upp'"),
+        (["up", "--typ=t2.micro", "--nonsense"], "--nonsense"),
+        (["logs", "--tail", "ten"], "invalid int value: 'ten'"),
+        (["--target", "gcp", "up"], "invalid choice: 'gcp'"),
+        (["lab", "upp"], "invalid choice: 'upp'"),
+    ],
+)
+def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["{{ 7*7 }}", "{% raw %}", "{# x #}"])
+@pytest.mark.parametrize("option", ["--name", "--type", "--disk", "--key-file", "--region", "--services"])
+def test_what_ansible_would_evaluate_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["up", option, value, "--json"]) == 2
+    printed = capsys.readouterr()
+    assert value in printed.err
+    assert json.loads(printed.out)["code"] == 2
