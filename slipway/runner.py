@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -19,6 +20,7 @@ from slipway.model import Exit, Failure, Request, Result
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".slipway"
 _RUNS_KEPT = 20
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
@@ -88,7 +90,7 @@ def _failure(event: Event, variables: Mapping[str, Any]) -> Failure:
     host = data.get("host", "localhost")
     task = data.get("task", "")
     if event["event"] == "error":
-        return Failure("start the playbook", host, event.get("stdout", "").strip(), Exit.FAILED)
+        return Failure("start the playbook", host, _COLOUR.sub("", event.get("stdout", "")).strip(), Exit.FAILED)
     code = Exit.FAILED
     if Path(data.get("task_path", "").rpartition(":")[0]).stem.endswith("preflight") or data.get("task_action", "").endswith(
         "validate_argument_spec"
@@ -127,8 +129,13 @@ def _reason(result: Mapping[str, Any]) -> str:
 
 def _silent_failure(events: list[Event], status: str, log: Path) -> Failure:
     """A run that ended without a failed task: canceled, or Ansible itself gave up."""
-    said = [event.get("stdout", "") for event in events if "ERROR" in event.get("stdout", "")]
-    reason = said[-1].strip() if said else f"ansible-playbook ended as {status!r} without a word; its output is in {log}"
+    said = [_COLOUR.sub("", event.get("stdout", "")).strip() for event in events if "ERROR" in event.get("stdout", "")]
+    if status == "canceled":
+        reason = "It was interrupted. What was done stays, and the same command again does the rest."
+    elif said:
+        reason = said[-1]
+    else:
+        reason = f"ansible-playbook ended as {status!r} without a word; its output is in {log}"
     return Failure("run the playbook", "localhost", reason, Exit.FAILED)
 
 
