@@ -71,7 +71,7 @@ def test_a_run_without_a_word_names_its_log() -> None:
 
 
 def test_the_failed_items_of_a_loop_are_told_once_each() -> None:
-    items = [{"failed": True, "msg": "a"}, {"failed": False, "msg": "b"}, {"failed": True, "msg": "a"}, {"failed": True, "msg": "c"}]
+    items = [{"failed": word != "b", "msg": word} for word in "abac"]
     event = {
         "event": "runner_on_failed",
         "event_data": {"task": "t", "host": "h", "res": {"msg": "One or more items failed", "results": items}},
