@@ -43,7 +43,7 @@ lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 
 molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 	@$(BIN)/python -m lab up
-	@$(BIN)/molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
 bench: .venv/.dev ## timings, as ratios
 	@$(BIN)/python tests/bench.py
