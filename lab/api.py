@@ -7,6 +7,7 @@ security groups at the host's door and faults on demand belong in `LabInstance` 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import os
 import pickle
@@ -39,7 +40,7 @@ from moto.ec2.models.vpcs import VPC, VPCBackend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab.config import Lab, write_private
+from lab.config import IDENTITY, Lab, write_private
 from lab.hosts import Hosts, Size, Spec
 
 log = logging.getLogger("lab.api")
@@ -146,6 +147,9 @@ class Application:
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.get("PATH_INFO") == IDENTITY:
+            start_response("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(identity()).encode()]
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
         action = parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
@@ -153,6 +157,11 @@ class Application:
         if action and not action.startswith(("Describe", "Get")):
             save()
         return answer
+
+
+def identity() -> dict[str, Any]:
+    """Which lab this is, for a port may have passed to another one; and the instances whose hosts should run."""
+    return {"lab": World.lab.id, "pid": os.getpid(), "running": [item.id for item in _instances() if item._state.name == "running"]}
 
 
 _saving = threading.Lock()
@@ -183,8 +192,12 @@ def restore() -> None:
         if instance.id not in running:
             log.warning("%s has lost its host: terminated", instance.id)
             instance._state = copy.copy(_TERMINATED)
+        elif running[instance.id]:
+            instance._state = copy.copy(_RUNNING)
         else:
-            instance._state = copy.copy(_RUNNING if running[instance.id] else _STOPPED)
+            # moto's own stop, which takes the public address back.
+            Instance.stop(instance)
+            instance._state = copy.copy(_STOPPED)
 
 
 def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:

@@ -13,6 +13,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 REGISTRY = "registry.lab:5000"
 #: The label that every container, volume and network of a lab carries; its value is the lab's id.
 LABEL = "slipway.lab"
+#: Path of the API that says which lab answers.
+IDENTITY = "/slipway-lab"
 #: The first lab's networks; each further lab has the next. Private ones are of RFC 1918. Public ones are of the
 #: range that RFC 2544 keeps for tests, so that no real host is shadowed.
 FIRST_VPC = IPv4Network("10.200.0.0/16")
@@ -53,10 +55,6 @@ class Lab:
     @property
     def registry_ip(self) -> str:
         return str(self.vpc_cidr[-6])
-
-    @property
-    def pid_file(self) -> Path:
-        return self.root / "api.pid"
 
     @property
     def log_file(self) -> Path:

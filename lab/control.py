@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -16,6 +18,7 @@ import urllib.request
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import docker
 import yaml
@@ -55,7 +58,7 @@ def up(report: Report = print) -> Lab:
     Raises LabError where the engine, an image, a network or the API cannot be had.
     """
     lab = config.load()
-    if lab and _answers(lab):
+    if lab and _is_whole(lab):
         return lab
     _need("ssh", "openssh-client")
     _need("rsync", "rsync")
@@ -66,7 +69,7 @@ def up(report: Report = print) -> Lab:
     _make_network(client, lab, public_network(lab), lab.public_cidr)
     _start_registry(client, lab, tags["registry"])
     report("starting the EC2 API")
-    _start_api(lab, tags["host"])
+    lab = _start_api(lab, tags["host"])
     _write_inventory(lab)
     return lab
 
@@ -74,11 +77,20 @@ def up(report: Report = print) -> Lab:
 def down(report: Report = print) -> None:
     """Remove the lab: hosts with their disks, networks, the registry, the API and its state. Images stay."""
     lab = config.load()
-    if lab is None:
+    if lab is None and not status().hosts:
         report("there is no lab")
         return
-    _stop_api(lab)
-    client = engine.connect(report)
+    # Where its records were lost, the id alone, which its folder gives, finds what is left of it.
+    lab = lab or Lab(config.default_root(), 0, 0)
+    _stop_api()
+    _close_tunnels(lab)
+    _remove(engine.connect(report), lab)
+    _inventory_file().unlink(missing_ok=True)
+    shutil.rmtree(lab.root, ignore_errors=True)
+    report("the lab is gone; its images stay, for the next start")
+
+
+def _remove(client: docker.DockerClient, lab: Lab) -> None:
     mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={lab.id}"}
     for container in client.containers.list(all=True, filters=mine):
         container.remove(force=True, v=True)
@@ -86,16 +98,12 @@ def down(report: Report = print) -> None:
         volume.remove(force=True)
     for network in client.networks.list(filters=mine):
         network.remove()
-    _inventory_file().unlink(missing_ok=True)
-    shutil.rmtree(lab.root)
-    report("the lab is gone; its images stay, for the next start")
 
 
 def status() -> Status:
     """Return what runs of the lab; asks the engine and the API, and starts neither."""
-    lab = config.load()
-    if lab is None:
-        return Status(None, False, False, {})
+    known = config.load()
+    lab = known or Lab(config.default_root(), 0, 0)
     try:
         client = docker.from_env()
         mine = client.containers.list(all=True, filters={"label": [f"{LABEL}={lab.id}"]})
@@ -103,11 +111,28 @@ def status() -> Status:
         mine = []
     running = {item.name: item.status == "running" for item in mine}
     hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
-    return Status(lab.endpoint, _answers(lab), running.get(_registry_name(lab), False), hosts)
+    endpoint = known.endpoint if known else None
+    return Status(endpoint, bool(known and _identity(known)), running.get(_registry_name(lab), False), hosts)
+
+
+def _is_whole(lab: Lab) -> bool:
+    """Whether the API answers, and the registry and each host that should run does: an engine may have been restarted."""
+    identity = _identity(lab)
+    if identity is None:
+        return False
+    now = status()
+    return now.registry and all(now.hosts.get(instance) for instance in identity["running"])
 
 
 def _new_lab(client: docker.DockerClient) -> Lab:
     """Pick a port and networks that are free on this machine, and keep them for good."""
+    left = status().hosts
+    if left:
+        raise LabError(
+            f"Hosts of a lab of this folder, whose records are gone, are still there: {', '.join(sorted(left))}. "
+            "They cannot be reached any more. Remove them, with their data, by: python orchestrate.py lab down"
+        )
+    _remove(client, Lab(config.default_root(), 0, 0))
     pools = [pool["Subnet"] for network in client.networks.list() for pool in network.attrs["IPAM"]["Config"] or [] if "Subnet" in pool]
     taken = [network for network in map(ipaddress.ip_network, pools) if isinstance(network, IPv4Network)] + _routed()
     for number in range(_LABS):
@@ -132,10 +157,14 @@ def _routed() -> list[IPv4Network]:
 
 def _free_port() -> int:
     for port in range(_FIRST_PORT, _FIRST_PORT + 100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return port
+        if _is_free(port):
+            return port
     raise LabError(f"No free loopback port from {_FIRST_PORT} to {_FIRST_PORT + 99}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: IPv4Network) -> None:
@@ -209,8 +238,12 @@ def _certificate(
     )
 
 
-def _start_api(lab: Lab, host_image: str) -> None:
-    _stop_api(lab)
+def _start_api(lab: Lab, host_image: str) -> Lab:
+    """Start the API, at another port where the lab's was taken meanwhile; return the lab with its port."""
+    _stop_api()
+    if not _is_free(lab.port):
+        lab = dataclasses.replace(lab, port=_free_port())
+        lab.save()
     with lab.log_file.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab", "serve", host_image],
@@ -220,47 +253,54 @@ def _start_api(lab: Lab, host_image: str) -> None:
             stderr=log,
             start_new_session=True,
         )
-    write_private(lab.pid_file, str(process.pid).encode())
     deadline = time.monotonic() + _API_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        if _answers(lab):
-            return
+        if _identity(lab):
+            return lab
         time.sleep(0.1)
     lines = lab.log_file.read_text(errors="replace").strip().splitlines()[-5:]
     raise LabError("\n".join([f"The lab's EC2 API does not answer at {lab.endpoint}. The end of {lab.log_file}:", *lines]))
 
 
-def _stop_api(lab: Lab) -> None:
-    """End the API of this lab, told by its command line: a process id may have passed to somebody else."""
-    try:
-        pid = int(lab.pid_file.read_text())
-        if b"\0-m\0lab\0serve" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return
+def _stop_api() -> None:
+    """End the API of this folder, told by its command line and its folder: what was written down may be lost or old."""
+    for pid in _api_processes():
         os.kill(pid, signal.SIGTERM)
-    except (FileNotFoundError, ProcessLookupError, ValueError):
-        return
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and _alive(pid):
+    deadline = time.monotonic() + _API_SECONDS
+    while time.monotonic() < deadline and any(_api_processes()):
         time.sleep(0.05)
-    lab.pid_file.unlink(missing_ok=True)
+    for pid in _api_processes():
+        os.kill(pid, signal.SIGKILL)
 
 
-def _alive(pid: int) -> bool:
-    """Whether the process still runs; one that has ended but was not waited for yet does not."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+def _api_processes() -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        # One that has ended meanwhile, is another user's, or was not waited for yet, has nothing to read.
+        with contextlib.suppress(OSError):
+            if b"\0-m\0lab\0serve\0" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(PROJECT):
+                found.append(int(process.name))
+    return found
+
+
+def _identity(lab: Lab) -> dict[str, Any] | None:
+    """What the lab's API says of itself, or None where it does not answer, or another lab has its port."""
+    # A proxy knows nothing of this machine's loopback.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        with direct.open(lab.endpoint + config.IDENTITY, timeout=5) as answer:
+            said = dict(json.load(answer))
+    except (OSError, ValueError):
+        return None
+    return said if said.get("lab") == lab.id else None
 
 
-def _answers(lab: Lab) -> bool:
-    try:
-        with urllib.request.urlopen(f"{lab.endpoint}/moto-api/", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+def _close_tunnels(lab: Lab) -> None:
+    """End the ssh behind each machine's tunnel, which would hold its port for a minute more."""
+    for memory in lab.root.glob("machines/*/tunnel.json"):
+        control = json.loads(memory.read_text()).get("control", "")
+        if Path(control).exists():
+            subprocess.run(["ssh", "-S", control, "-O", "exit", "tunnel"], capture_output=True)
 
 
 def _inventory_file() -> Path:
@@ -270,7 +310,8 @@ def _inventory_file() -> Path:
 def _write_inventory(lab: Lab) -> None:
     """The lab's own dynamic inventory: it exists while the lab does, so Ansible never asks a lab that is down."""
     shared = yaml.safe_load((PROJECT / "inventory" / "aws" / "aws.aws_ec2.yml").read_text())
-    plugin = shared | CREDENTIALS | {"endpoint_url": lab.endpoint, "regions": [REGION]}
+    # An empty profile keeps AWS_PROFILE of the shell out.
+    plugin = shared | CREDENTIALS | {"profile": ""} | {"endpoint_url": lab.endpoint, "regions": [REGION]}
     header = "# Written by `lab up`, removed by `lab down`: inventory/aws/aws.aws_ec2.yml with the lab's endpoint.\n"
     _inventory_file().write_text(header + yaml.safe_dump(plugin, sort_keys=False))
 

@@ -7,7 +7,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,13 @@ _VARIABLES = {
 
 def main(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
-    options = _parser().parse_args(argv)
+    # The defaults stand here, not in the parsers: a word before the command would be undone by the command's own.
+    options = _parser().parse_args(argv, argparse.Namespace(target="lab", json=False, yes=False))
     try:
         return int(_COMMANDS[options.command](options))
     except RefusalError as refusal:
         return _refused(options, str(refusal), refusal.code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
 
 
@@ -72,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     destroy.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
     lab = add("lab", "the local EC2")
     lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
-    parser.set_defaults(target="lab", json=False, yes=False)
     return parser
 
 
@@ -82,15 +84,14 @@ def _up(options: argparse.Namespace) -> Exit:
     variables = _variables(options)
     if options.target == "lab":
         from lab import control
-        from lab.config import LabError
 
         if check and not control.status().api:
             print("The lab does not run: it would be started, and a new machine made in it.", file=sys.stderr)
+            if options.json:
+                print(render.as_json(render.status_document(options.target, {}, None)))
             return Exit.DONE
-        try:
+        with _lab_failures():
             control.up(progress.say)
-        except LabError as failure:
-            raise RefusalError(str(failure), Exit.FAILED) from failure
     result = _play("up", "site.yml", options, variables, progress, check)
     if result.failure:
         return _failed(options, result, result.failure)
@@ -100,7 +101,7 @@ def _up(options: argparse.Namespace) -> Exit:
     elif check:
         print(f"{result.changed} changes would be made.")
     else:
-        print(render.status_text(document))
+        print(render.status_text(document, partial(_command, options)))
         print(f"changed={result.changed} in {result.seconds:.0f} s")
     wanted = getattr(options, "type", None)
     if wanted and document["instance"] and document["instance"]["type"] != wanted:
@@ -113,10 +114,13 @@ def _status_command(options: argparse.Namespace) -> Exit:
         document = render.status_document(options.target, {}, None)
     else:
         result = _play("status", "playbooks/status.yml", options, _variables(options))
-        if result.failure:
-            return _failed(options, result, result.failure)
         document = _status(options, result)
-    print(render.as_json(document) if options.json else render.status_text(document))
+        if result.failure:
+            # What EC2 says of the instance helps most when the host itself says nothing.
+            if document["instance"] and not options.json:
+                print(render.status_text(document, partial(_command, options)))
+            return _failed(options, result, result.failure)
+    print(render.as_json(document) if options.json else render.status_text(document, partial(_command, options)))
     return Exit.DONE
 
 
@@ -125,7 +129,7 @@ def _open(options: argparse.Namespace) -> Exit:
     result = _play("open", "playbooks/open.yml", options, _variables(options), Progress())
     if result.failure:
         return _failed(options, result, result.failure)
-    _running_instance(result)
+    _running_instance(options, result)
     url = _status(options, result)["url"]
     print(render.as_json({"target": options.target, "url": url}) if options.json else url)
     return Exit.DONE
@@ -139,7 +143,10 @@ def _logs(options: argparse.Namespace) -> Exit:
 
 
 def _ssh(options: argparse.Namespace) -> Exit:
-    return _on_the_machine(options, shlex.join(getattr(options, "remote", [])))
+    """One word is a line for the shell there, as ssh takes it; several are a command and its arguments."""
+    words = getattr(options, "remote", [])
+    words = words[1:] if words[:1] == ["--"] else words
+    return _on_the_machine(options, words[0] if len(words) == 1 else shlex.join(words))
 
 
 def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
@@ -148,7 +155,7 @@ def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
     result = _play("ssh", "playbooks/find.yml", options, _variables(options))
     if result.failure:
         return _failed(options, result, result.failure)
-    _running_instance(result)
+    _running_instance(options, result)
     arguments = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
     os.execvp("ssh", arguments)  # noqa: S606 (to become ssh: its terminal, signals and exit code)
 
@@ -159,11 +166,14 @@ def _destroy(options: argparse.Namespace) -> Exit:
     check = "dry_run" in options
     if _lab_is_down(options):
         print("The lab does not run: there is nothing to remove.", file=sys.stderr)
+        if options.json:
+            print(render.as_json({"target": options.target, "name": name, "changed": 0, "seconds": 0.0}))
         return Exit.DONE
     if confirmed is None and check:
         confirmed = name
     if confirmed is None:
-        confirmed = _ask(f"This removes the machine {name} with all its data. Type its name to go on: ", f"destroy {name}")
+        question = f"This removes the machine {name} with all its data. Type its name to go on: "
+        confirmed = _ask(question, _command(options, f"destroy {name}"))
     variables = _variables(options) | {"ec2_instance_destroy_confirm": confirmed}
     result = _play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
@@ -177,21 +187,18 @@ def _destroy(options: argparse.Namespace) -> Exit:
 
 def _lab(options: argparse.Namespace) -> Exit:
     from lab import control
-    from lab.config import LabError
 
     progress = Progress()
-    try:
+    with _lab_failures():
         if options.action in ("down", "reset"):
             hosts = control.status().hosts
             if hosts and not options.yes:
                 question = f"This ends {len(hosts)} instance(s) with their data: {', '.join(sorted(hosts))}. Type 'lab' to go on: "
-                if _ask(question, f"lab {options.action} --yes") != "lab":
+                if _ask(question, f"python orchestrate.py lab {options.action} --yes") != "lab":
                     raise RefusalError("Nothing was changed.")
             control.down(progress.say)
         if options.action in ("up", "reset"):
             control.up(progress.say)
-    except LabError as failure:
-        raise RefusalError(str(failure), Exit.FAILED) from failure
     state = control.status()
     if options.json:
         print(render.as_json({"endpoint": state.endpoint, "api": state.api, "registry": state.registry, "hosts": state.hosts}))
@@ -205,6 +212,21 @@ def _lab(options: argparse.Namespace) -> Exit:
         keys = " ".join(f"{name}={value}" for name, value in zip(names, control.CREDENTIALS.values(), strict=True))
         print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} AWS_REGION={control.REGION} {keys}")
     return Exit.DONE
+
+
+@contextmanager
+def _lab_failures() -> Iterator[None]:
+    """What the lab or the engine under it refuses, as a line and an exit code."""
+    from docker.errors import DockerException
+
+    from lab.config import LabError
+
+    try:
+        yield
+    except LabError as failure:
+        raise RefusalError(str(failure), Exit.FAILED) from failure
+    except DockerException as failure:
+        raise RefusalError(f"The Docker engine refused: {failure}", Exit.FAILED) from failure
 
 
 def _word(runs: bool) -> str:
@@ -244,7 +266,7 @@ def _variables(options: argparse.Namespace) -> dict[str, Any]:
 def _status(options: argparse.Namespace, result: Result) -> dict[str, Any]:
     from slipway.runner import STATE
 
-    token_file = STATE / options.target / _name(options) / "stack" / "secrets" / "jupyter_token"
+    token_file = STATE / options.target / "machines" / _name(options) / "stack" / "secrets" / "jupyter_token"
     published = result.published
     url = published.get("url") if published.get("tunnel_open") else None
     return render.status_document(options.target, published, render.url_with_token(url, token_file))
@@ -254,12 +276,21 @@ def _name(options: argparse.Namespace) -> str:
     return str(getattr(options, "name", "slipway"))
 
 
-def _running_instance(result: Result) -> None:
+def _command(options: argparse.Namespace, verb: str) -> str:
+    """The line to type for a verb on the same machine."""
+    words = ["python", "orchestrate.py", verb]
+    words += ["--target", options.target] if options.target != "lab" else []
+    for name in ("name", "region"):
+        words += [f"--{name}", shlex.quote(getattr(options, name))] if name in options else []
+    return " ".join(words)
+
+
+def _running_instance(options: argparse.Namespace, result: Result) -> None:
     instance = result.published.get("instance")
     if not instance:
-        raise RefusalError("There is no instance. Make one with: python orchestrate.py up")
+        raise RefusalError(f"There is no instance. Make one with: {_command(options, 'up')}")
     if instance["state"] != "running":
-        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: python orchestrate.py up")
+        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: {_command(options, 'up')}")
 
 
 def _lab_is_down(options: argparse.Namespace) -> bool:
@@ -278,14 +309,14 @@ def _need_lab(options: argparse.Namespace) -> None:
 def _ask(question: str, instead: str) -> str:
     """Ask at a terminal. Without one, refuse and name the command that needs no question."""
     if not sys.stdin.isatty():
-        raise RefusalError(f"This needs a confirmation. Type: python orchestrate.py {instead}")
+        raise RefusalError(f"This needs a confirmation. Type: {instead}")
     return input(question).strip()
 
 
 def _failed(options: argparse.Namespace, result: Result, why: Failure) -> Exit:
     if options.json:
         print(render.as_json({"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}))
-    print(render.failure(why, result.log, options.command), file=sys.stderr)
+    print(render.failure(why, result.log, _command(options, options.command)), file=sys.stderr)
     return why.code
 
 

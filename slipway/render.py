@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -54,14 +54,14 @@ def _step(data: Mapping[str, Any]) -> str:
 
 
 def failure(why: Failure, log: Path, command: str) -> str:
-    """Say what failed, where, why, and what to type next."""
+    """Say what failed, where, why, and what to type next: `command`, the whole line."""
     if why.code is Exit.BAD_INPUT:
         return why.reason
     return "\n".join(
         [
             f"Failed at: {why.task} (on {why.host})",
             f"Reason: {why.reason}",
-            f"Next: mend that and run the same command again: python orchestrate.py {command}",
+            f"Next: mend that and run the same command again: {command}",
             f"Log: {log}",
         ]
     )
@@ -74,31 +74,34 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
     return {
         "target": target,
         "instance": instance and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched")},
+        "engine": published.get("engine"),
         "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(published.get("services", {}).items())},
         "url": url,
     }
 
 
-def status_text(document: Mapping[str, Any]) -> str:
-    """Render the document of `status` for people."""
+def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> str:
+    """Render the document of `status` for people. `command` gives the line to type for a verb."""
     instance = document["instance"]
     if instance is None:
-        return f"No instance (target {document['target']}). Make one with: python orchestrate.py up"
+        return f"No instance (target {document['target']}). Make one with: {command('up')}"
     lines = [
         f"Instance  {instance['id']}  {instance['type']}  {instance['state']}{_up_for(instance)}",
         f"Address   {instance['public_ip'] or 'none'} (private {instance['private_ip']})",
     ]
+    if document["engine"] not in (None, "running"):
+        lines.append(f"Engine    does not answer: {document['engine']}. Start it with: {command('up')}")
     for name, facts in document["services"].items():
         used = "-" if facts["memory_used_mib"] is None else f"{facts['memory_used_mib']:.0f}"
         memory = f"{used:>5} of {facts['memory_limit_mib']} MiB"
         died = "  out of memory" if facts["out_of_memory"] else ""
         lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
     if instance["state"] != "running":
-        lines.append("Start it with: python orchestrate.py up")
+        lines.append(f"Start it with: {command('up')}")
     elif document["url"]:
         lines.append(f"Jupyter   {document['url']}")
-    else:
-        lines.append("The tunnel is closed. Open it with: python orchestrate.py open")
+    elif document["services"]:
+        lines.append(f"The tunnel is closed. Open it with: {command('open')}")
     return "\n".join(lines)
 
 

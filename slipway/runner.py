@@ -20,6 +20,7 @@ from slipway.model import Exit, Failure, Request, Result
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".slipway"
 _RUNS_KEPT = 20
+_HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = Mapping[str, Any]
@@ -44,7 +45,8 @@ def run(request: Request, on_event: OnEvent) -> Result:
         private_data_dir=str(folder),
         project_dir=str(PROJECT),
         playbook=str(PROJECT / request.playbook),
-        inventory=str(PROJECT / "inventory" / request.target),
+        # The plays find their machine by its tag; the dynamic inventory beside it would ask EC2 once more.
+        inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
         extravars=dict(request.variables),
         cmdline="--check --diff" if request.check else None,
         envvars={
@@ -92,7 +94,9 @@ def _failure(event: Event, variables: Mapping[str, Any]) -> Failure:
     if event["event"] == "error":
         return Failure("start the playbook", host, _COLOUR.sub("", event.get("stdout", "")).strip(), Exit.FAILED)
     code = Exit.FAILED
-    if Path(data.get("task_path", "").rpartition(":")[0]).stem.endswith("preflight") or data.get("task_action", "").endswith(
+    if event["event"] == "runner_on_unreachable" and _HOST_KEY_CHANGED.search(result.get("msg", "")):
+        code = Exit.NEEDS_A_PERSON
+    elif Path(data.get("task_path", "").rpartition(":")[0]).stem.endswith("preflight") or data.get("task_action", "").endswith(
         "validate_argument_spec"
     ):
         code = Exit.BAD_INPUT

@@ -15,6 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
+from lab import config
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 
@@ -55,19 +57,25 @@ class Checkout:
 
     def on_host(self, command: str, stdin: str = "", machine: str = "slipway") -> str:
         """What a shell command prints on the machine, over the project's own SSH settings."""
-        config = self.path / ".slipway" / "lab" / machine / "ssh_config"
+        config = self.path / ".slipway" / "lab" / "machines" / machine / "ssh_config"
         done = subprocess.run(["ssh", "-F", str(config), machine, command], input=stdin, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    @property
+    def lab(self) -> config.Lab:
+        """The lab of this checkout."""
+        lab = config.load(self.path / ".slipway" / "lab")
+        assert lab is not None
+        return lab
 
     def ec2(self) -> Any:
         """A boto3 client of the lab's API."""
         from lab.control import CREDENTIALS, REGION
 
-        port = json.loads((self.path / ".slipway" / "lab" / "lab.json").read_text())["port"]
         return boto3.client(
             "ec2",
-            endpoint_url=f"http://127.0.0.1:{port}",
+            endpoint_url=self.lab.endpoint,
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["access_key"],
             aws_secret_access_key=CREDENTIALS["secret_key"],
@@ -76,8 +84,15 @@ class Checkout:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """The files that git knows or would take, in a folder whose name has a space and an accent; its lab ends with it."""
-    path = tmp_path_factory.mktemp("a chéckout") / "slipway"
+    """A copy of the project in a folder whose name has a space and an accent; its lab ends with it."""
+    here = copy_project(tmp_path_factory.mktemp("a chéckout") / "slipway")
+    yield here
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+def copy_project(path: Path) -> Checkout:
+    """Copy the files that git knows or would take."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
@@ -87,10 +102,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     (path / ".venv").symlink_to(sys.prefix)
-    here = Checkout(path)
-    yield here
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    return Checkout(path)
 
 
 @pytest.fixture(scope="session")

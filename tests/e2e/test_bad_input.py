@@ -75,6 +75,33 @@ def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
     assert everything(lab.ec2()) == before
 
 
+@pytest.mark.parametrize("verb", [["status"], ["open"], ["destroy", "--yes"]], ids=lambda verb: verb[0])
+@pytest.mark.parametrize("name", ["", "..", "../..", "a/b", "UP", "$(id)"])
+def test_a_name_that_is_no_name_reaches_no_folder(lab: Checkout, verb: list[str], name: str) -> None:
+    (lab.path / ".slipway" / "lab" / "machines").mkdir(exist_ok=True)
+    before = sorted(path for path in (lab.path / ".slipway" / "lab").rglob("*") if path.name != "api.log")
+    done = lab.orchestrate(*verb, "--name", name)
+    assert done.returncode == 2, done.stderr
+    assert "ec2_instance_name" in done.stderr
+    assert sorted(path for path in (lab.path / ".slipway" / "lab").rglob("*") if path.name != "api.log") == before
+
+
+def test_a_dry_run_of_a_new_machine_tells_and_makes_nothing(lab: Checkout) -> None:
+    before = everything(lab.ec2())
+    done = lab.orchestrate("up", "--dry-run", "--name", "planned")
+    assert done.returncode == 0, done.stderr
+    assert "Tell that an instance would be made: would change" in done.stderr
+    assert "changes would be made" in done.stdout
+    assert everything(lab.ec2()) == before
+    assert not (lab.path / ".slipway" / "lab" / "machines" / "planned").exists()
+
+
+def test_the_shells_own_aws_settings_do_not_reach_the_lab(lab: Checkout) -> None:
+    done = lab.orchestrate("status", AWS_PROFILE="nobody", AWS_SESSION_TOKEN="x", AWS_REGION="mars-1", http_proxy="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    assert "No instance" in done.stdout
+
+
 def test_aws_without_credentials(checkout: Checkout) -> None:
     nowhere = {"HOME": str(checkout.path), "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true"}
     done = checkout.orchestrate("up", "--target", "aws", **nowhere)

@@ -138,7 +138,7 @@ def test_up_never_changes_the_type(machine: Checkout) -> None:
 
 
 def test_no_secret_in_the_runs_records(machine: Checkout) -> None:
-    folder = machine.path / ".slipway" / "lab" / "slipway" / "stack" / "secrets"
+    folder = machine.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets"
     secrets = [path.read_bytes().strip() for path in folder.iterdir()]
     assert len(secrets) == 4
     for record in (machine.path / ".slipway" / "runs").rglob("*"):
@@ -169,8 +169,17 @@ def test_a_service_that_does_not_turn_healthy_is_named_and_the_others_stay(machi
     assert all(run_notebook(machine)["results"].values())
 
 
+def test_a_service_left_out_stops_and_keeps_its_data(machine: Checkout) -> None:
+    counts = run_notebook(machine)["counts"]
+    fewer = machine.answer("up", "--services", "jupyter,redis,mongo")
+    assert set(fewer["services"]) == SERVICES - {"postgres"}
+    assert "slipway_postgres_data" in machine.on_host("docker volume ls --quiet")
+    assert set(machine.answer("up")["services"]) == SERVICES
+    assert run_notebook(machine)["counts"] == {store: count + 1 for store, count in counts.items()}
+
+
 def test_a_lost_password_is_never_made_anew(machine: Checkout) -> None:
-    secret = machine.path / ".slipway" / "lab" / "slipway" / "stack" / "secrets" / "mongo_password"
+    secret = machine.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets" / "mongo_password"
     kept = secret.read_text()
     secret.unlink()
     try:
@@ -178,7 +187,13 @@ def test_a_lost_password_is_never_made_anew(machine: Checkout) -> None:
         assert refused.returncode != 0
         assert "slipway_mongo_data" in refused.stderr
         assert not secret.exists()
+        # Nor is an empty one taken, which would leave the store open.
+        secret.write_text("")
+        empty = machine.orchestrate("up")
+        assert empty.returncode != 0
+        assert "empty or short" in empty.stderr
     finally:
+        secret.unlink(missing_ok=True)
         secret.write_text(kept)
         secret.chmod(0o444)
     assert machine.answer("up")["changed"] == 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +66,12 @@ def host(lab: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
     host.ec2.delete_key_pair(KeyName="lab-test")
 
 
+def identity(lab: Checkout) -> dict[str, Any]:
+    """What the API says of itself."""
+    with urllib.request.urlopen(lab.lab.endpoint + config.IDENTITY, timeout=10) as answer:
+        return dict(json.load(answer))
+
+
 MEMORY = "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null | head -n 1"
 
 
@@ -103,8 +112,7 @@ def test_a_reboot_keeps_the_address(host: Host) -> None:
 
 def test_the_state_outlives_the_api(lab: Checkout, host: Host) -> None:
     before = host.facts()
-    pid = int((lab.path / ".slipway" / "lab" / "api.pid").read_text())
-    subprocess.run(["kill", "-KILL", str(pid)], check=True)
+    os.kill(identity(lab)["pid"], signal.SIGKILL)
     started = lab.orchestrate("lab", "up")
     assert started.returncode == 0, started.stderr
     after = host.facts()
@@ -122,17 +130,32 @@ def test_the_state_outlives_the_api(lab: Checkout, host: Host) -> None:
         ({"ImageId": "ami-00000000000000000"}, "InvalidAMIID.NotFound"),
     ],
 )
-def test_what_does_not_exist_is_refused(host: Host, change: dict[str, str], code: str) -> None:
-    running = len(docker.from_env().containers.list())
+def test_what_does_not_exist_is_refused(lab: Checkout, host: Host, change: dict[str, str], code: str) -> None:
+    mine = {"label": f"slipway.lab={lab.lab.id}"}
+    hosts = docker.from_env().containers.list(all=True, filters=mine)
     with pytest.raises(ClientError) as refusal:
         host.launch(**change)
     assert refusal.value.response["Error"]["Code"] == code
-    assert len(docker.from_env().containers.list()) == running
+    assert docker.from_env().containers.list(all=True, filters=mine) == hosts
+
+
+def test_up_mends_what_an_engine_that_went_down_left(lab: Checkout, host: Host) -> None:
+    engine = docker.from_env()
+    assert host.id in identity(lab)["running"]
+    for name in (f"{lab.lab.id}-registry", f"{lab.lab.id}-{host.id}"):
+        engine.containers.get(name).stop()
+    started = lab.orchestrate("lab", "up")
+    assert started.returncode == 0, started.stderr
+    assert engine.containers.get(f"{lab.lab.id}-registry").status == "running"
+    facts = host.facts()
+    assert facts["State"]["Name"] == "stopped"
+    assert "PublicIpAddress" not in facts
+    host.ec2.start_instances(InstanceIds=[host.id])
+    host.until("running")
+    assert host.ssh("cat /var/lib/kept").strip() == "kept"
 
 
 def test_terminate_removes_the_host_and_its_disk(lab: Checkout, host: Host) -> None:
-    here = config.load(lab.path / ".slipway" / "lab")
-    assert here is not None
     host.ec2.terminate_instances(InstanceIds=[host.id])
     host.until("terminated")
     mine = {"label": f"slipway.lab.instance={host.id}"}

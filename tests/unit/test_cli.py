@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway import cli
 from slipway.cli import main
 from tests.conftest import PROJECT
 
@@ -37,6 +39,21 @@ def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.Capt
         main(words)
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--target", "aws", "--json", "--yes", "destroy", "x"], ["destroy", "x", "--target", "aws", "--json", "--yes"]]
+)
+def test_an_option_means_the_same_before_and_after_the_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, bool, bool]] = []
+
+    def destroy(options: argparse.Namespace) -> int:
+        seen.append((options.target, options.json, options.yes))
+        return 0
+
+    monkeypatch.setitem(cli._COMMANDS, "destroy", destroy)
+    assert main(words) == 0
+    assert seen == [("aws", True, True)]
 
 
 @pytest.mark.parametrize("value", ["{{ 7*7 }}", "{% raw %}", "{# x #}"])

@@ -18,17 +18,21 @@ def document() -> dict[str, Any]:
     return render.status_document("lab", result(UP).published, "http://127.0.0.1:8888/lab?token=t")
 
 
+def text_of(status: dict[str, Any]) -> str:
+    return render.status_text(status, lambda verb: f"python orchestrate.py {verb} --name x")
+
+
 def test_the_document_has_what_its_page_promises() -> None:
     page = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
     status = json.loads(render.as_json(document()))
-    assert list(status) == ["target", "instance", "services", "url"]
+    assert list(status) == ["target", "instance", "engine", "services", "url"]
     for fields in (status, status["instance"], status["services"]["redis"]):
         for name in fields:
             assert f"`{name}`" in page or f'"{name}"' in page, name
 
 
 def test_status_names_the_instance_each_service_and_the_url() -> None:
-    text = render.status_text(document())
+    text = text_of(document())
     lines = text.splitlines()
     assert "t2.micro  running for" in lines[0]
     assert "(private 10." in lines[1]
@@ -38,24 +42,30 @@ def test_status_names_the_instance_each_service_and_the_url() -> None:
 
 def test_status_says_what_to_type_next() -> None:
     whole = document()
-    assert "orchestrate.py open" in render.status_text(whole | {"url": None})
+    assert "orchestrate.py open" in text_of(whole | {"url": None})
     stopped = whole | {"instance": whole["instance"] | {"state": "stopped", "public_ip": None}, "services": {}}
-    assert "Address   none" in render.status_text(stopped)
-    assert render.status_text(stopped).endswith("python orchestrate.py up")
-    assert "No instance (target aws)" in render.status_text(render.status_document("aws", {"instance": None}, None))
+    assert "Address   none" in text_of(stopped)
+    assert text_of(stopped).endswith("python orchestrate.py up --name x")
+    assert "No instance (target aws)" in text_of(render.status_document("aws", {"instance": None}, None))
+
+
+def test_an_engine_that_does_not_answer_is_told() -> None:
+    text = text_of(document() | {"engine": "/var/run/docker.sock: Connection refused", "services": {}, "url": None})
+    assert "Engine    does not answer: /var/run/docker.sock: Connection refused. Start it with: python orchestrate.py up" in text
+    assert "tunnel" not in text
 
 
 def test_a_service_that_died_for_memory_is_called_so() -> None:
     whole = document()
     whole["services"]["redis"] |= {"state": "exited", "health": "none", "out_of_memory": True, "memory_used_mib": None}
-    line = next(line for line in render.status_text(whole).splitlines() if "redis" in line)
+    line = next(line for line in text_of(whole).splitlines() if "redis" in line)
     assert line.endswith("out of memory")
     assert "    - of 61 MiB" in line
 
 
 def test_bad_input_is_told_alone_and_a_failure_with_its_place_and_log() -> None:
-    assert render.failure(Failure("t", "h", "field: x", Exit.BAD_INPUT), Path("/log"), "up") == "field: x"
-    text = render.failure(Failure("Wait", "h", "silence", Exit.FAILED), Path("/log"), "up")
+    assert render.failure(Failure("t", "h", "field: x", Exit.BAD_INPUT), Path("/log"), "python orchestrate.py up") == "field: x"
+    text = render.failure(Failure("Wait", "h", "silence", Exit.FAILED), Path("/log"), "python orchestrate.py up")
     for words in ("Wait", "silence", "python orchestrate.py up", "/log"):
         assert words in text
 

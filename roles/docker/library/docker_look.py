@@ -17,6 +17,8 @@ codename: {type: str, returned: always, description: VERSION_CODENAME of /etc/os
 architecture: {type: str, returned: always, description: As uname says.}
 dpkg_architecture: {type: str, returned: always, description: As dpkg says.}
 installed: {type: bool, returned: always, description: Whether there is an engine.}
+half_installed: {type: bool, returned: always, description: Whether an installation was cut off, by dpkg's own account.}
+stale: {type: bool, returned: always, description: Whether the engine started before its settings were last written.}
 running: {type: bool, returned: always, description: Whether its service is active.}
 enabled: {type: bool, returned: always, description: Whether it starts at boot.}
 compose_version: {type: str, returned: always, description: Version of the plugin, empty where there is none.}
@@ -34,6 +36,8 @@ import shutil
 from ansible.module_utils.basic import AnsibleModule
 
 DAEMON_CONFIG = "/etc/docker/daemon.json"
+# Written by the engine when it starts.
+PID_FILE = "/var/run/docker.pid"
 
 
 def main() -> None:
@@ -62,16 +66,30 @@ def main() -> None:
         architecture=platform.machine(),
         dpkg_architecture=first_line("dpkg", "--print-architecture") if shutil.which("dpkg") else "",
         installed=installed,
+        half_installed=bool(shutil.which("dpkg")) and first_line("dpkg", "--audit") != "",
+        stale=stale(),
         running="ActiveState=active" in states,
         enabled="UnitFileState=enabled" in states,
         compose_version=first_line("docker", "compose", "version", "--short") if installed else "",
         daemon_config=daemon_config,
-        outsiders=outsiders(module.params["users"]),
+        outsiders=outsiders(module, module.params["users"]),
     )
 
 
-def outsiders(users: list[str]) -> list[str]:
+def stale() -> bool:
+    """Whether a run was cut off between writing the settings and restarting the engine."""
+    try:
+        return os.stat(DAEMON_CONFIG).st_mtime > os.stat(PID_FILE).st_mtime
+    except FileNotFoundError:
+        return False
+
+
+def outsiders(module: AnsibleModule, users: list[str]) -> list[str]:
     """Users that are not in the group docker, by the files that the next login reads."""
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    strangers = [user for user in users if user not in known]
+    if strangers:
+        module.fail_json(msg=f"docker_users: {', '.join(strangers)} cannot be used. Allowed: users that the host has.", exit_code=2)
     try:
         group = grp.getgrnam("docker")
     except KeyError:

@@ -24,7 +24,8 @@ extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.mo
 RETURN = r"""
 instance: {type: dict, returned: always, description: The machine's instance as EC2 describes it, or none.}
 memory_mib: {type: int, returned: always, description: Memory of its type, or of the wanted one.}
-vcpus: {type: int, returned: always, description: Virtual CPUs of its type, or of the wanted one.}
+ending: {type: bool, returned: always, description: Whether an instance of that name is on its way out.}
+region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
@@ -60,7 +61,8 @@ class Look:
     def refuse(self, field: str, value: object, allowed: str) -> NoReturn:
         self.module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
 
-    def instance(self) -> dict[str, Any] | None:
+    def instance(self) -> tuple[dict[str, Any] | None, bool]:
+        """Return the machine's instance, and whether another one of that name is on its way out."""
         name = self.module.params["name"]
         filters = ansible_dict_to_boto3_filter_list({"tag:slipway": name, "instance-state-name": LIVE})
         answer = self.client.describe_instances(Filters=filters, aws_retry=True)
@@ -74,7 +76,7 @@ class Look:
                 name,
                 f"{len(living)} instances carry the tag slipway={name}: {listed}. Remove the tag from all but one.",
             )
-        return living[0] if living else None
+        return (living[0] if living else None), bool(ending)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:
         try:
@@ -125,16 +127,19 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     asked = Look(module)
     for cidr in module.params["ssh_cidrs"]:
         try:
+            if "/" not in cidr:
+                raise ValueError(f"It has no prefix length: did you mean {cidr}/32?")
             ipaddress.IPv4Network(cidr)
         except ValueError as wrong:
-            asked.refuse("ec2_instance_ssh_cidrs", cidr, f"{wrong}. Allowed: an IPv4 network such as 203.0.113.7/32.")
-    instance = asked.instance()
+            asked.refuse("ec2_instance_ssh_cidrs", cidr, f"{str(wrong).rstrip('.')}. Allowed: an IPv4 network such as 203.0.113.7/32.")
+    instance, ending = asked.instance()
     facts = asked.type_facts(instance["InstanceType"] if instance else module.params["instance_type"])
     group_name = f"slipway-{module.params['name']}"
     result: dict[str, Any] = {
         "instance": instance,
         "memory_mib": facts["MemoryInfo"]["SizeInMiB"],
-        "vcpus": facts["VCpuInfo"]["DefaultVCpus"],
+        "ending": ending,
+        "region": module.region,
         "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
         "group": asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name}),
     }
@@ -186,7 +191,7 @@ def main() -> None:
             msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4
         )
     except (BotoCoreError, ClientError) as failure:
-        module.fail_json_aws(failure, msg="EC2 could not be asked")
+        module.fail_json_aws(failure, msg="EC2 could not be asked", exit_code=4)
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ class Engine(http.client.HTTPConnection):
         self.sock.connect(SOCKET)
 
     def ask(self, path: str, **query: Any) -> Any:
-        """GET a path (API 1.41: engine 20.10 and later) and return its JSON. Raises OSError on any other answer."""
-        self.request("GET", f"/v1.41{path}?{urllib.parse.urlencode(query)}")
+        """GET a path, of the engine's own version of the API, and return its JSON. Raises OSError on any other answer."""
+        self.request("GET", f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
         body = answer.read()
         if answer.status != 200:
@@ -105,8 +105,8 @@ def main() -> None:
         for item in containers:
             if item["Labels"].get("com.docker.compose.oneoff") != "True":
                 result["services"][item["Labels"]["com.docker.compose.service"]] = service(engine, item["Id"])
-    except (FileNotFoundError, ConnectionRefusedError, PermissionError) as silent:
-        result.update(engine=False, reason=f"{SOCKET}: {silent.strerror}")
+    except (OSError, http.client.HTTPException) as silent:
+        result.update(engine=False, reason=f"{SOCKET}: {silent.strerror if isinstance(silent, OSError) and silent.strerror else silent}")
     module.exit_json(**result)
 
 

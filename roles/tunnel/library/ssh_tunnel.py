@@ -38,6 +38,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 PORTS_TRIED = 100
+# A proxy knows nothing of this machine's loopback.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Tunnel:
@@ -52,7 +54,7 @@ class Tunnel:
         self.ssh = ["ssh", "-F", params["ssh_config"], "-S", str(self.control)]
         try:
             self.remembered = json.loads(self.memory.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             self.remembered = {}
 
     @property
@@ -80,7 +82,7 @@ class Tunnel:
         if not self.port:
             return False
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api", timeout=5).close()
+            DIRECT.open(f"http://127.0.0.1:{self.port}/api", timeout=5).close()
         except urllib.error.HTTPError:
             return True
         except OSError:
@@ -107,7 +109,7 @@ class Tunnel:
                     probe.bind(("127.0.0.1", port))
                 except OSError:
                     continue
-            self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"]}
+            self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
             return
         raise OSError(
             f"Port {first} of this machine, which the tunnel had, is taken by another program. "
@@ -150,11 +152,11 @@ def main() -> None:
     tunnel = Tunnel(module.params)
     state = module.params["state"]
     there = os.path.exists(module.params["ssh_config"])
-    changed = there and tunnel.alive() if state == "closed" else state == "open" and not (there and tunnel.is_open())
+    # An ssh whose machine was rebooted under it is alive for a while, and answers nothing.
+    stands = there and tunnel.is_open() and tunnel.answers()
+    changed = there and tunnel.alive() if state == "closed" else state == "open" and not stands
     if state == "looked" or module.check_mode or not changed:
-        if state == "open" and not changed and not module.check_mode:
-            wait(module, tunnel)
-        module.exit_json(changed=changed, url=tunnel.url, open=there and state != "closed" and tunnel.answers())
+        module.exit_json(changed=changed, url=tunnel.url, open=stands and state != "closed")
     try:
         tunnel.close()
         if state == "open":
