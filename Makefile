@@ -45,7 +45,7 @@ molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 	@$(BIN)/python -m lab up
 	@PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
-bench: .venv/.dev ## timings, as ratios
+bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python tests/bench.py
 
 lock: .venv/.dev ## write the lock files anew

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     ssh = add("ssh", "a shell on the machine, or one command there")
     ssh.add_argument("remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
     destroy = add("destroy", "remove the machine with all its data, its security group and its key pair")
-    destroy.add_argument("confirm", nargs="?", metavar="NAME", help="the machine's name, to confirm")
+    destroy.add_argument("confirm", nargs="?", metavar="NAME", help="the machine's name, typed out to confirm")
     destroy.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
     lab = add("lab", "the local EC2")
     lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
@@ -161,8 +161,10 @@ def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
 
 
 def _destroy(options: argparse.Namespace) -> Exit:
+    if "confirm" in options and "name" not in options:
+        options.name = options.confirm
     name = _name(options)
-    confirmed = getattr(options, "confirm", None) or (name if options.yes else None)
+    confirmed = getattr(options, "confirm", name if options.yes else None)
     check = "dry_run" in options
     if _lab_is_down(options):
         print("The lab does not run: there is nothing to remove.", file=sys.stderr)
@@ -180,8 +182,10 @@ def _destroy(options: argparse.Namespace) -> Exit:
         return _failed(options, result, result.failure)
     if options.json:
         print(render.as_json({"target": options.target, "name": name, "changed": result.changed, "seconds": result.seconds}))
+    elif result.changed == 0:
+        print(f"Nothing to remove: there is no machine {name} (target {options.target}).")
     else:
-        print(f"{'Would remove' if check else 'Removed'}: changed={result.changed} in {result.seconds:.0f} s")
+        print(f"{'Would remove' if check else 'Removed'} {name}: changed={result.changed} in {result.seconds:.0f} s")
     return Exit.DONE
 
 
