@@ -20,6 +20,7 @@ from slipway.model import Exit, Failure, Request, Result
 PROJECT = Path(__file__).resolve().parent.parent
 STATE = PROJECT / ".slipway"
 _RUNS_KEPT = 20
+_NOT_BY_PROXY = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))
 _HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,6 +41,10 @@ def run(request: Request, on_event: OnEvent) -> Result:
         on_event(event)
         return True
 
+    if request.target == "lab":
+        # boto3 fails where the shell's profile is not one of its configuration's, whatever credentials it is given.
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            os.environ.pop(name, None)
     started = time.monotonic()
     runner = ansible_runner.run(
         private_data_dir=str(folder),
@@ -52,6 +57,9 @@ def run(request: Request, on_event: OnEvent) -> Result:
         envvars={
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            # A proxy knows nothing of this machine's loopback, where the lab and the tunnel are.
+            "NO_PROXY": _NOT_BY_PROXY,
+            "no_proxy": _NOT_BY_PROXY,
             # Ansible refuses to start without a UTF-8 locale, which a bare shell may not have.
             "LC_ALL": "C.UTF-8",
         },

@@ -100,6 +100,10 @@ def test_the_shells_own_aws_settings_do_not_reach_the_lab(lab: Checkout) -> None
     done = lab.orchestrate("status", AWS_PROFILE="nobody", AWS_SESSION_TOKEN="x", AWS_REGION="mars-1", http_proxy="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     assert "No instance" in done.stdout
+    settings = lab.path / "aws-config"
+    settings.write_text("[profile mine]\nregion = eu-west-1\n")
+    done = lab.run("ansible-playbook", "playbooks/status.yml", AWS_PROFILE="mine", AWS_CONFIG_FILE=str(settings))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_aws_without_credentials(checkout: Checkout) -> None:
