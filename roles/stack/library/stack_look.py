@@ -12,6 +12,7 @@ description:
 options:
   name: {type: str, required: true, description: The Compose project.}
   directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
+  memory: {type: bool, default: false, description: Whether to read the memory in use, which takes a second.}
 """
 
 RETURN = r"""
@@ -29,6 +30,7 @@ import os
 import shutil
 import socket
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -58,12 +60,13 @@ class Engine(http.client.HTTPConnection):
         return json.loads(body)
 
 
-def service(engine: Engine, container_id: str) -> dict[str, Any]:
+def service(container_id: str, memory: bool) -> dict[str, Any]:
     """Return the state, health and memory (MiB) of a container."""
+    engine = Engine()
     facts = engine.ask(f"/containers/{container_id}/json")
     state = facts["State"]
     used = None
-    if state["Running"]:
+    if memory and state["Running"]:
         stats = engine.ask(f"/containers/{container_id}/stats", **{"stream": "false", "one-shot": "true"})["memory_stats"]
         details = stats.get("stats", {})
         # The name is cgroup v2's, then v1's.
@@ -81,10 +84,20 @@ def service(engine: Engine, container_id: str) -> dict[str, Any]:
     }
 
 
+def one_off(container: dict[str, Any]) -> bool:
+    """Whether it is a `docker compose run`, which is no service."""
+    return bool(container["Labels"].get("com.docker.compose.oneoff") == "True")
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        {"name": {"type": "str", "required": True}, "directory": {"type": "str", "required": True}}, supports_check_mode=True
+        {
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "str", "required": True},
+            "memory": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
     name = module.params["name"]
     result: dict[str, Any] = {
@@ -95,16 +108,18 @@ def main() -> None:
         "images": [],
         "services": {},
     }
-    mine = json.dumps({"label": [f"com.docker.compose.project={name}"]})
+    project = json.dumps({"label": [f"com.docker.compose.project={name}"]})
     engine = Engine()
     try:
-        volumes = engine.ask("/volumes", filters=mine)["Volumes"] or []
+        volumes = engine.ask("/volumes", filters=project)["Volumes"] or []
         result["images"] = [tag for image in engine.ask("/images/json") for tag in image["RepoTags"] or []]
-        containers = engine.ask("/containers/json", filters=mine, all="1")
+        containers = engine.ask("/containers/json", filters=project, all="1")
         result["volumes"] = sorted(item["Labels"]["com.docker.compose.volume"] for item in volumes)
-        for item in containers:
-            if item["Labels"].get("com.docker.compose.oneoff") != "True":
-                result["services"][item["Labels"]["com.docker.compose.service"]] = service(engine, item["Id"])
+        mine = {item["Labels"]["com.docker.compose.service"]: item["Id"] for item in containers if not one_off(item)}
+        # The engine takes a second to answer for each.
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            looks = {name: pool.submit(service, container, module.params["memory"]) for name, container in mine.items()}
+        result["services"] = {name: look.result() for name, look in looks.items()}
     except (OSError, http.client.HTTPException) as silent:
         result.update(engine=False, reason=f"{SOCKET}: {silent.strerror if isinstance(silent, OSError) and silent.strerror else silent}")
     module.exit_json(**result)
