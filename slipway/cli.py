@@ -37,6 +37,10 @@ def main(argv: Sequence[str]) -> int:
         return int(_COMMANDS[options.command](options))
     except RefusalError as refusal:
         return _refused(options, str(refusal), refusal.code)
+    except BrokenPipeError:
+        # As in `status | head`: the reader has seen enough. The interpreter's own last flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
     except (KeyboardInterrupt, EOFError):
         return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
 
