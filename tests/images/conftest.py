@@ -5,14 +5,14 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import docker
 import docker.errors
 import pytest
 from docker.models.containers import Container
 
-from lab import images
+from lab import engine, images
 
 LABELS = {"slipway.test": "1"}
 
@@ -92,9 +92,9 @@ def archive(files: dict[str, tuple[str | bytes, int]]) -> bytes:
 
 @pytest.fixture(scope="session")
 def client() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env(timeout=120)
-    yield engine
-    engine.close()
+    # Installed and started where there is none: these tests may be the first that need one.
+    with closing(engine.connect(print)) as connected:
+        yield connected
 
 
 @pytest.fixture(scope="session")
