@@ -43,7 +43,7 @@ lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 
 molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 	@$(BIN)/python -m lab up
-	@PATH="$(CURDIR)/$(BIN):$$PATH" molecule test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" molecule --base-config .config/molecule/config.yml test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
 bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python tests/bench.py

@@ -80,4 +80,4 @@ def _start() -> None:
     # PID 1 is not systemd (a container, a small VM). The init script is no way out: it fails where
     # raising a ulimit is refused. The engine is started as its own session, to outlive this command.
     with _LOG.open("ab") as log:
-        subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        subprocess.Popen(["dockerd"], cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

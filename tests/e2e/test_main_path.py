@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -159,12 +160,14 @@ def test_a_service_that_does_not_turn_healthy_is_named_and_the_others_stay(machi
     broken = machine.run(
         "ansible-playbook", "playbooks/deploy.yml", "--extra-vars", json.dumps({"stack_images": images, "stack_wait_seconds": 60})
     )
+    services = machine.answer("status")["services"]
+    mended = machine.answer("up")
     assert broken.returncode != 0
     assert "Not healthy" in broken.stdout + broken.stderr
-    assert "redis is restarting" in broken.stdout + broken.stderr
-    services = machine.answer("status")["services"]
+    # It ends and is started again: at which point it is seen is chance.
+    assert re.search(r"redis is (running|restarting), after \d+ restarts: health", broken.stdout + broken.stderr)
+    assert "redis-server: not found" in broken.stdout + broken.stderr
     assert {name for name, facts in services.items() if facts["health"] == "healthy"} == SERVICES - {"redis"}
-    mended = machine.answer("up")
     assert {facts["health"] for facts in mended["services"].values()} == {"healthy"}
     assert all(run_notebook(machine)["results"].values())
 

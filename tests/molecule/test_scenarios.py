@@ -11,5 +11,5 @@ SCENARIOS = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/m
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario(lab: Checkout, scenario: str) -> None:
-    done = lab.run("molecule", "test", "--scenario-name", scenario, timeout=1200)
+    done = lab.run("molecule", "--base-config", ".config/molecule/config.yml", "test", "--scenario-name", scenario, timeout=1200)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]

@@ -77,6 +77,7 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "state": state["Status"],
         "health": state.get("Health", {}).get("Status", "none"),
         "exit_code": state["ExitCode"],
+        "restarts": facts["RestartCount"],
         "out_of_memory": state["OOMKilled"],
         "image": facts["Config"]["Image"],
         "memory_used_mib": used,
