@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import ipaddress
 import json
 import os
@@ -22,14 +21,10 @@ from typing import Any
 
 import docker
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import config, engine, images
-from lab.config import LABEL, PROJECT, REGISTRY, Lab, LabError, private_dir, write_private
+from lab import certificates, config, engine, images
+from lab.config import LABEL, PROJECT, REGISTRY, Lab, LabError
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
 
@@ -195,47 +190,10 @@ def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> None:
                 "REGISTRY_HTTP_TLS_CERTIFICATE": f"{folder}/server.crt",
                 "REGISTRY_HTTP_TLS_KEY": f"{folder}/server.key",
             },
-            volumes={str(_certificates(lab)): {"bind": folder, "mode": "ro"}},
+            volumes={str(certificates.ensure(lab)): {"bind": folder, "mode": "ro"}},
             mem_limit="256m",
         )
     container.start()
-
-
-def _certificates(lab: Lab) -> Path:
-    """The folder of the lab's authority and its registry's certificate, made once a lab."""
-    folder = private_dir(lab.root / "tls")
-    if not (folder / "server.crt").exists():
-        authority_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{lab.id} authority")])
-        host = REGISTRY.partition(":")[0]
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-        plain = x509.BasicConstraints(ca=False, path_length=None)
-        authority = _certificate(name, name, authority_key, authority_key).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), True
-        )
-        server = _certificate(subject, name, server_key, authority_key).add_extension(plain, True)
-        server = server.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
-        pem = serialization.Encoding.PEM
-        unencrypted = serialization.NoEncryption()
-        write_private(folder / "ca.crt", authority.sign(authority_key, hashes.SHA256()).public_bytes(pem))
-        write_private(folder / "server.key", server_key.private_bytes(pem, serialization.PrivateFormat.PKCS8, unencrypted))
-        write_private(folder / "server.crt", server.sign(authority_key, hashes.SHA256()).public_bytes(pem))
-    return folder
-
-
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=3650))
-    )
 
 
 def _start_api(lab: Lab, host_image: str) -> Lab:

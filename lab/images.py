@@ -32,20 +32,6 @@ STAND_INS: Mapping[str, str] = {
     "postgres": "postgres:15",
 }
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-#: For machines that are no Debian 12 themselves (deb822: man 5 sources.list).
-DEBIAN_SOURCES = """\
-Types: deb
-URIs: http://deb.debian.org/debian
-Suites: bookworm bookworm-updates
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-
-Types: deb
-URIs: http://deb.debian.org/debian-security
-Suites: bookworm-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-"""
 _PUSH_PORT = "5000/tcp"
 
 
@@ -113,14 +99,15 @@ def _base_context(scratch: Path) -> Path:
     authorities.parent.mkdir(parents=True, exist_ok=True)
     if AUTHORITIES.exists():
         shutil.copy(AUTHORITIES, authorities)
-    target = settings / "etc/apt/sources.list.d"
-    target.mkdir(parents=True, exist_ok=True)
-    (settings / "etc/apt/sources.list").touch()
-    for path in _debian_sources():
-        name = path.name if path.suffix != ".list" or path.parent.name == "sources.list.d" else "debian.list"
-        shutil.copy(path, target / name)
-    if not any(target.iterdir()):
-        (target / "debian.sources").write_text(DEBIAN_SOURCES)
+    sources = _debian_sources()
+    # A machine that is no Debian 12 has none; then those of the image, as it was pulled, stay.
+    if sources:
+        target = settings / "etc/apt/sources.list.d"
+        target.mkdir(parents=True, exist_ok=True)
+        (settings / "etc/apt/sources.list").touch()
+        for path in sources:
+            name = path.name if path.suffix != ".list" or path.parent.name == "sources.list.d" else "debian.list"
+            shutil.copy(path, target / name)
     index = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"], capture_output=True, text=True
     ).stdout.strip()

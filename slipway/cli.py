@@ -1,38 +1,24 @@
-"""argv -> what is to be done."""
+"""What each command does: options -> a run -> an answer and an exit code."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from slipway import render
+from slipway import arguments, render
 from slipway.model import Exit, Failure, RefusalError, Request, Result
 from slipway.render import Progress
-
-_TEMPLATE = re.compile(r"\{\{|\{%|\{#")
-#: Option -> the role variable that it sets; the roles hold the rules.
-_VARIABLES = {
-    "name": "slipway_name",
-    "type": "ec2_instance_type",
-    "disk": "ec2_instance_disk_gib",
-    "key_file": "ec2_instance_key_file",
-    "region": "slipway_region",
-    "services": "stack_services",
-}
 
 
 def main(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
-    # The defaults stand here, not in the parsers: a word before the command would be undone by the command's own.
-    options = _parser().parse_args(argv, argparse.Namespace(target="lab", json=False, yes=False))
+    options = arguments.parse(argv)
     try:
         return int(_COMMANDS[options.command](options))
     except RefusalError as refusal:
@@ -45,47 +31,10 @@ def main(argv: Sequence[str]) -> int:
         return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
 
 
-def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    common.add_argument("--target", choices=["lab", "aws"], help="lab: the local EC2 (default); aws: the real one")
-    common.add_argument("--name", help="the machine's name (default: slipway)")
-    common.add_argument("--region", help="AWS region")
-    common.add_argument("--json", action="store_true", help="answer as JSON (docs/json.md)")
-    common.add_argument("--yes", action="store_true", help="ask nothing")
-    parser = argparse.ArgumentParser(
-        prog="orchestrate.py", parents=[common], description="A Jupyter server with its data stores on a machine of your own."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, parents=[common], argument_default=argparse.SUPPRESS, help=text, description=text)
-
-    up = add("up", "make what is missing, start what is stopped, print Jupyter's URL")
-    up.add_argument("--type", help="instance type of a new machine (default: t2.micro)")
-    up.add_argument("--disk", help="its disk in GiB (default: 20)")
-    up.add_argument("--services", help="comma-separated, of jupyter,redis,mongo,postgres (default: all)")
-    up.add_argument("--key-file", help="a private SSH key of your own (default: one is made)")
-    up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
-    add("status", "show the instance, each service with its health and memory, and the URL")
-    add("open", "open the tunnel again and print Jupyter's URL")
-    logs = add("logs", "show the services' logs")
-    logs.add_argument("service", nargs="*", help="which services (default: all)")
-    logs.add_argument("--tail", type=int, help="lines of each (default: 100)")
-    logs.add_argument("--follow", action="store_true", help="go on until interrupted")
-    ssh = add("ssh", "a shell on the machine, or one command there")
-    ssh.add_argument("remote", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
-    destroy = add("destroy", "remove the machine with all its data, its security group and its key pair")
-    destroy.add_argument("confirm", nargs="?", metavar="NAME", help="the machine's name, typed out to confirm")
-    destroy.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
-    lab = add("lab", "the local EC2")
-    lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
-    return parser
-
-
 def _up(options: argparse.Namespace) -> Exit:
     check = "dry_run" in options
     progress = Progress(check=check)
-    variables = _variables(options)
+    variables = arguments.variables(options)
     if options.target == "lab":
         from lab import control
 
@@ -117,7 +66,7 @@ def _status_command(options: argparse.Namespace) -> Exit:
     if _lab_is_down(options):
         document = render.status_document(options.target, {}, None)
     else:
-        result = _play("status", "playbooks/status.yml", options, _variables(options))
+        result = _play("status", "playbooks/status.yml", options, arguments.variables(options))
         document = _status(options, result)
         if result.failure:
             # What EC2 says of the instance helps most when the host itself says nothing.
@@ -130,7 +79,7 @@ def _status_command(options: argparse.Namespace) -> Exit:
 
 def _open(options: argparse.Namespace) -> Exit:
     _need_lab(options)
-    result = _play("open", "playbooks/open.yml", options, _variables(options), Progress())
+    result = _play("open", "playbooks/open.yml", options, arguments.variables(options), Progress())
     if result.failure:
         return _failed(options, result, result.failure)
     _running_instance(options, result)
@@ -156,12 +105,12 @@ def _ssh(options: argparse.Namespace) -> Exit:
 def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
     """Become ssh, with the machine's own settings. Returns only where there is no machine."""
     _need_lab(options)
-    result = _play("ssh", "playbooks/find.yml", options, _variables(options))
+    result = _play("ssh", "playbooks/find.yml", options, arguments.variables(options))
     if result.failure:
         return _failed(options, result, result.failure)
     _running_instance(options, result)
-    arguments = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
-    os.execvp("ssh", arguments)  # noqa: S606 (to become ssh: its terminal, signals and exit code)
+    command_line = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
+    os.execvp("ssh", command_line)  # noqa: S606 (to become ssh: its terminal, signals and exit code)
 
 
 def _destroy(options: argparse.Namespace) -> Exit:
@@ -180,7 +129,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
     if confirmed is None:
         question = f"This removes the machine {name} with all its data. Type its name to go on: "
         confirmed = _ask(question, _command(options, f"destroy {name}"))
-    variables = _variables(options) | {"ec2_instance_destroy_confirm": confirmed}
+    variables = arguments.variables(options) | {"ec2_instance_destroy_confirm": confirmed}
     result = _play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
         return _failed(options, result, result.failure)
@@ -253,22 +202,6 @@ def _play(
 
     request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check)
     return run(request, (progress or Progress()).event)
-
-
-def _variables(options: argparse.Namespace) -> dict[str, Any]:
-    """The role variables that the options set. Values are data: what Ansible would evaluate is refused."""
-    given = {name: getattr(options, name) for name in _VARIABLES if getattr(options, name, None) is not None}
-    for option, value in given.items():
-        if _TEMPLATE.search(value):
-            raise RefusalError(
-                f"{_VARIABLES[option]}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT
-            )
-    variables: dict[str, Any] = {_VARIABLES[name]: value for name, value in given.items()}
-    if "services" in given:
-        variables["stack_services"] = [item.strip() for item in given["services"].split(",") if item.strip()]
-    if given.get("key_file"):
-        variables["ec2_instance_key_file"] = str(Path(given["key_file"]).expanduser().absolute())
-    return variables
 
 
 def _status(options: argparse.Namespace, result: Result) -> dict[str, Any]:
