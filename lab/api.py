@@ -1,246 +1,249 @@
-"""The EC2 API of the lab: moto's, whose instances are hosts, and whose state outlives the process.
+"""The EC2 API of the lab: moto's, behind EC2's own rules.
 
-moto answers the requests; this module gives its instances a body. EC2's refusals that moto leaves out,
-security groups at the host's door and faults on demand belong in `LabInstance` and `Application`.
+moto answers the requests. What it lets through and EC2 refuses is in rules.py, the faults that tests ask for in faults.py, and
+the instances with their hosts in instances.py.
 """
 
 from __future__ import annotations
 
-import copy
+import base64
+import http
 import json
 import logging
+import logging.handlers
 import os
-import pickle
-import random
+import re
 import signal
+import socket
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as StillRunning
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
 
 # moto reads these when it is imported.
 os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("amis.json"))
 os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
 
 import docker
-import moto.ec2.models.elastic_network_interfaces as moto_interfaces
-import moto.ec2.models.instances as moto_instances
 from moto.core.models import DEFAULT_ACCOUNT_ID
-from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
-from moto.ec2.models import EC2Backend, ec2_backends
-from moto.ec2.models.instance_types import INSTANCE_TYPES
-from moto.ec2.models.instances import Instance, InstanceState, StateReason
-from moto.ec2.models.subnets import Subnet
-from moto.ec2.models.vpcs import VPC, VPCBackend
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab.config import IDENTITY, Lab, write_private
-from lab.hosts import Hosts, Size, Spec
+from lab import faults, instances, rules
+from lab.config import FAULTS, IDENTITY, Lab
+from lab.faults import LostReplyError
+from lab.hosts import Hosts
+from lab.instances import World
+from lab.rules import Params
 
 log = logging.getLogger("lab.api")
-
-#: How long a call waits for its host before it answers with the state in between (`stopping`, …).
-#: boto3's waiters look every 15 s, so an answer with the final state saves a user that long.
-_PATIENCE_SECONDS = 20
-_PENDING, _RUNNING = InstanceState("pending", 0), InstanceState("running", 16)
-_STOPPING, _STOPPED = InstanceState("stopping", 64), InstanceState("stopped", 80)
-_SHUTTING_DOWN, _TERMINATED = InstanceState("shutting-down", 32), InstanceState("terminated", 48)
+requests_log = logging.getLogger("lab.requests")
 
 
-class World:
-    """What the instances of this process stand on. One a process: moto makes its models without arguments."""
-
-    lab: Lab
-    hosts: Hosts
-    workers: ClassVar = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
-    recent_addresses: ClassVar[deque[str]] = deque(maxlen=100)
+#: How far the clock that an answer tells is ahead, by thread, which is by request.
+_clock = threading.local()
 
 
-class LabInstance(Instance):
-    """moto's instance, with a host of its own."""
+class RequestHandler(MotoRequestHandler):
+    """moto's, with the clock that a test asked for."""
 
-    def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
-        wanted = kwargs.get("instance_type")
-        if wanted not in INSTANCE_TYPES:
-            raise EC2ClientError("InvalidParameterValue", f"Invalid value '{wanted}' for InstanceType.")
-        key = kwargs.get("key_name")
-        if key and key not in ec2_backend.key_pairs:
-            raise InvalidKeyPairNameError([key])
-        if not kwargs.get("subnet_id") and not kwargs.get("nics"):
-            # As in an account with a default VPC: its subnet of the asked or the first zone, with a public address.
-            subnets = ec2_backend.get_default_subnets()
-            kwargs["subnet_id"] = subnets[kwargs.get("placement") or min(subnets)].id
-        if kwargs.get("associate_public_ip") is None:
-            kwargs["associate_public_ip"] = True
-        if not kwargs.get("private_ip") and kwargs.get("subnet_id"):
-            kwargs["private_ip"] = _free_private_address(ec2_backend.get_subnet(kwargs["subnet_id"]))
-        super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
-        public_key = ec2_backend.key_pairs[key].public_key if key else ""
-        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key)
-        self._carry_out(_PENDING, _RUNNING, _TERMINATED, lambda: World.hosts.create(spec))
-
-    @property
-    def size(self) -> Size:
-        """Memory and virtual CPUs of the type, from moto's copy of DescribeInstanceTypes."""
-        facts = INSTANCE_TYPES[self.instance_type]
-        return Size(memory_mib=facts["MemoryInfo"]["SizeInMiB"], vcpus=facts["VCpuInfo"]["DefaultVCpus"])
-
-    def start(self) -> InstanceState:
-        if self._state.name != "stopped":
-            return copy.copy(self._state)
-        previous = super().start()
-        self._carry_out(_PENDING, _RUNNING, _STOPPED, lambda: World.hosts.start(self.id, self.size, str(self.public_ip)))
-        return previous
-
-    def stop(self) -> InstanceState:
-        if self._state.name != "running":
-            return copy.copy(self._state)
-        previous = super().stop()
-        self._carry_out(_STOPPING, _STOPPED, _RUNNING, lambda: World.hosts.stop(self.id))
-        return previous
-
-    def terminate(self) -> InstanceState:
-        if self._state.name == "terminated":
-            return copy.copy(self._state)
-        previous = super().terminate()
-        self._carry_out(_SHUTTING_DOWN, _TERMINATED, _TERMINATED, lambda: World.hosts.remove(self.id))
-        return previous
-
-    def reboot(self) -> None:
-        World.workers.submit(World.hosts.reboot, self.id)
-
-    def _carry_out(self, during: InstanceState, after: InstanceState, failed: InstanceState, work: Callable[[], None]) -> None:
-        """Do the host's part in the background and show EC2's states on the way."""
-        self._state = copy.copy(during)
-
-        def run() -> None:
-            try:
-                work()
-            except Exception as failure:
-                log.exception("%s: %s -> %s failed", self.id, during.name, after.name)
-                self._state = copy.copy(failed)
-                self.state_reason = StateReason(f"Server.InternalError: {failure}", "Server.InternalError")
-                raise
-            else:
-                self._state = copy.copy(after)
-            finally:
-                save()
-
-        try:
-            World.workers.submit(run).result(timeout=_PATIENCE_SECONDS)
-        except StillRunning:
-            return
-        except Exception as failure:
-            raise EC2ClientError("InternalError", str(failure)) from failure
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) + getattr(_clock, "ahead", 0))
 
 
 class Application:
-    """moto's WSGI application, with the state saved after each request that may have changed it."""
+    """moto's WSGI application behind EC2's rules and the faults that tests ask for; changes are saved before they are answered."""
 
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
+        self._launching = threading.Lock()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        if environ.get("PATH_INFO") == IDENTITY:
-            start_response("200 OK", [("Content-Type", "application/json")])
-            return [json.dumps(identity()).encode()]
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
-        action = parse_qs(body.decode(errors="replace")).get("Action", [""])[0]
-        answer = self._moto(environ, start_response)
-        if action and not action.startswith(("Describe", "Get")):
-            save()
+        params = {key: values[0] for key, values in parse_qs(body.decode(errors="replace"), keep_blank_values=True).items()}
+        if environ["PATH_INFO"] == IDENTITY:
+            answer = Answer.json(identity())
+        elif environ["PATH_INFO"] == FAULTS:
+            answer = _take_fault(body)
+        elif "Action" not in params:
+            return list(self._moto(environ, start_response))
+        else:
+            try:
+                answer = self._ec2(params, environ)
+            except LostReplyError:
+                # werkzeug takes it for a client that left, and would keep the connection for its next request.
+                environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+                raise
+        start_response(answer.status, list(answer.headers))
+        return [answer.body]
+
+    def _ec2(self, params: Params, environ: dict[str, Any]) -> Answer:
+        _clock.ahead = 0
+        action = params["Action"]
+        region = _region(environ)
+        try:
+            World.faults.before(action)
+            rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
+            if action == "RunInstances" and params.get("ClientToken"):
+                answer = self._launch_once(params, environ)
+            elif action == "GetConsoleOutput":
+                answer = _console_output(params, region)
+            else:
+                answer = self._through_moto(environ)
+        except rules.RefusalError as refusal:
+            _clock.ahead = getattr(refusal, "clock", 0)
+            answer = Answer.error(refusal)
+        except EC2ClientError as refusal:
+            answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
+        _log_request(action, region, params, answer)
+        if not action.startswith(("Describe", "Get")):
+            for instance in instances.everyone():
+                instance.follow_groups()
+            instances.save()
+        World.faults.after(action)
         return answer
+
+    def _launch_once(self, params: Params, environ: dict[str, Any]) -> Answer:
+        """RunInstances with a client token: the same request again gets the first one's answer, and makes nothing."""
+        token = params["ClientToken"]
+        asked = {key: value for key, value in params.items() if key not in ("Action", "Version")}
+        with self._launching:
+            known = World.launched.get(token)
+            if known is None:
+                answer = self._through_moto(environ)
+                if answer.status.startswith("200"):
+                    World.launched[token] = (asked, answer)
+                return answer
+        if known[0] != asked:
+            raise rules.RefusalError("IdempotentParameterMismatch", f"The client token '{token}' was used with other parameters.")
+        first: Answer = known[1]
+        return first
+
+    def _through_moto(self, environ: dict[str, Any]) -> Answer:
+        said: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            said.extend((status, tuple(headers)))
+
+        body = b"".join(self._moto(environ, start_response))
+        return Answer(said[0], said[1], body)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, whole."""
+
+    status: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @classmethod
+    def json(cls, document: Any, status: str = "200 OK") -> Answer:
+        return cls(status, (("Content-Type", "application/json"),), json.dumps(document).encode())
+
+    @classmethod
+    def xml(cls, text: str, status: str = "200 OK") -> Answer:
+        return cls(status, (("Content-Type", "text/xml;charset=UTF-8"),), ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode())
+
+    @classmethod
+    def error(cls, refusal: rules.RefusalError) -> Answer:
+        """An error in the form of EC2's query API."""
+        words = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(str(refusal))}</Message></Error>"
+        text = f"<Response><Errors>{words}</Errors><RequestID>{uuid.uuid4()}</RequestID></Response>"
+        return cls.xml(text, f"{refusal.status} {http.HTTPStatus(refusal.status).phrase}")
+
+
+def _region(environ: Mapping[str, Any]) -> str:
+    """The region of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/ec2/aws4_request)."""
+    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return found[1] if found else "us-east-1"
+
+
+def _console_output(params: Params, region: str) -> Answer:
+    """GetConsoleOutput: the host's keys, between the marks that cloud-init prints around them."""
+    instance: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_instance(params.get("InstanceId", ""))
+    if instance._state.name == "running":
+        instance.console = World.hosts.console(instance.id)
+    output = base64.b64encode(getattr(instance, "console", "").encode()).decode()
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    fields = f"<instanceId>{instance.id}</instanceId><timestamp>{now}</timestamp><output>{output}</output>"
+    name = "GetConsoleOutputResponse"
+    return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>{uuid.uuid4()}</requestId>{fields}</{name}>')
+
+
+def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:
+    """A line a request, for tests and for the curious; what may be a secret or is long is left out."""
+    code = re.search(rb"<Code>([^<]*)</Code>", answer.body)
+    kept = {key: value for key, value in params.items() if key not in ("Action", "Version", "UserData", "PublicKeyMaterial")}
+    line = {"action": action, "region": region, "params": kept, "error": code[1].decode() if code else None}
+    requests_log.info("%s", json.dumps({"time": datetime.now(UTC).isoformat()} | line))
+
+
+def _take_fault(body: bytes) -> Answer:
+    """Do or note what a test asks for (lab/faults.py has the list)."""
+    try:
+        wanted = json.loads(body)
+        if "action" in wanted:
+            World.faults.ask(wanted)
+        else:
+            _fault_of_instance(wanted)
+    except (KeyError, ValueError) as wrong:
+        return Answer.json({"error": f"not a fault of lab/faults.py: {wrong!r}"}, "400 Bad Request")
+    return Answer.json({})
+
+
+def _fault_of_instance(wanted: Mapping[str, Any]) -> None:
+    instance = next((item for item in instances.everyone() if item.id == wanted["instance"]), None)
+    if instance is None:
+        raise KeyError(wanted["instance"])
+    match wanted["does"]:
+        case "hang on stop":
+            World.faults.slow_stops[instance.id] = faults.seconds(wanted)
+        case "refuse ssh":
+            instance.suffer(faults.seconds(wanted), ("systemctl", "stop", "ssh"), ("systemctl", "start", "ssh"))
+        case "hang on ssh":
+            # The kernel still takes connections for a server that is stopped; none gets a banner.
+            signals = [("systemctl", "kill", f"--signal={name}", "--kill-who=main", "ssh") for name in ("STOP", "CONT")]
+            instance.suffer(faults.seconds(wanted), *signals)
+        case "cut network":
+            rule = ("PREROUTING", "-i", "eth+", "-j", "DROP")
+            instance.suffer(faults.seconds(wanted), ("iptables", "-t", "mangle", "-I", *rule), ("iptables", "-t", "mangle", "-D", *rule))
+        case "lose power":
+            instance.lose_power()
+        case "vanish":
+            instance.vanish()
+        case other:
+            raise ValueError(other)
+    instances.save()
 
 
 def identity() -> dict[str, Any]:
     """Which lab this is, for a port may have passed to another one; and the instances whose hosts should run."""
-    return {"lab": World.lab.id, "pid": os.getpid(), "running": [item.id for item in _instances() if item._state.name == "running"]}
-
-
-_saving = threading.Lock()
-
-
-def save() -> None:
-    """Write the state of every region that was touched."""
-    with _saving:
-        while True:
-            try:
-                state = pickle.dumps(dict(ec2_backends[DEFAULT_ACCOUNT_ID]))
-                break
-            except RuntimeError:
-                log.info("the state changed while it was read; reading it again")
-        write_private(World.lab.state_file, state)
-
-
-def restore() -> None:
-    """Read the state back and believe the hosts where the two differ (a reboot of this machine, say)."""
-    if World.lab.state_file.exists():
-        # Our own file, in our own 0700 folder: nobody else can put a pickle there.
-        for region, backend in pickle.loads(World.lab.state_file.read_bytes()).items():  # noqa: S301
-            ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
-    running = World.hosts.running()
-    for instance in _instances():
-        if instance._state.name == "terminated":
-            continue
-        if instance.id not in running:
-            log.warning("%s has lost its host: terminated", instance.id)
-            instance._state = copy.copy(_TERMINATED)
-        elif running[instance.id]:
-            instance._state = copy.copy(_RUNNING)
-        else:
-            # moto's own stop, which takes the public address back.
-            Instance.stop(instance)
-            instance._state = copy.copy(_STOPPED)
+    return {"lab": World.lab.id, "pid": os.getpid(), "running": [item.id for item in instances.everyone() if item._state.name == "running"]}
 
 
 def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     """Answer on the lab's loopback port until SIGTERM. New instances are made from `host_image`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    requests_log.addHandler(logging.handlers.RotatingFileHandler(lab.root / "requests.jsonl", maxBytes=5_000_000, backupCount=1))
+    requests_log.propagate = False
     World.lab = lab
     World.hosts = Hosts(lab, client, host_image)
-    moto_instances.Instance = LabInstance  # type: ignore[misc]
-    moto_interfaces.random_public_ip = _new_public_address  # type: ignore[attr-defined]
-    _put_default_vpc_on_the_labs_network()
-    restore()
-    server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=MotoRequestHandler)
+    instances.install()
+    instances.restore()
+    server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=RequestHandler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("EC2 API at %s", lab.endpoint)
     server.serve_forever()
     World.workers.shutdown(wait=True)
-    save()
-
-
-def _instances() -> Iterator[Instance]:
-    for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values():
-        yield from backend.all_instances()
-
-
-def _new_public_address() -> str:
-    """A free address of the lab's public range that no host had lately: a start always changes it."""
-    used = {interface.public_ip for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values() for interface in backend.enis.values()}
-    free = [str(address) for address in World.lab.public_cidr if 10 <= int(address) % 256 < 250]
-    choice = random.choice([address for address in free if address not in used and address not in World.recent_addresses])  # noqa: S311 (an address, no secret)
-    World.recent_addresses.append(choice)
-    return choice
-
-
-def _free_private_address(subnet: Subnet) -> str:
-    """The first free address after those that AWS keeps; moto 5.2.5 hands out the gateway's."""
-    return next(str(address) for address in list(subnet.cidr)[4:] if str(address) not in subnet._subnet_ips)
-
-
-def _put_default_vpc_on_the_labs_network() -> None:
-    create_vpc = VPCBackend.create_vpc
-
-    def create(self: VPCBackend, cidr_block: str, *arguments: Any, **options: Any) -> VPC:
-        cidr = str(World.lab.vpc_cidr) if options.get("is_default") else cidr_block
-        return create_vpc(self, cidr, *arguments, **options)
-
-    VPCBackend.create_vpc = create  # type: ignore[method-assign]
+    instances.save()

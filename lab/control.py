@@ -55,16 +55,17 @@ def up(report: Report = print) -> Lab:
     lab = config.load()
     if lab and _is_whole(lab):
         return lab
-    _need("ssh", "openssh-client")
-    _need("rsync", "rsync")
-    client = engine.connect(report)
-    tags = images.ensure(client, report)
-    lab = lab or _new_lab(client)
-    _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
-    _make_network(client, lab, public_network(lab), lab.public_cidr)
-    _start_registry(client, lab, tags["registry"])
-    report("starting the EC2 API")
-    lab = _start_api(lab, tags["host"])
+    with engine.alone(report):
+        _need("ssh", "openssh-client")
+        _need("rsync", "rsync")
+        client = engine.connect(report)
+        tags = images.ensure(client, report)
+        lab = lab or _new_lab(client)
+        _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
+        _make_network(client, lab, public_network(lab), lab.public_cidr)
+        _start_registry(client, lab, tags["registry"])
+        report("starting the EC2 API")
+        lab = _start_api(lab, tags["host"])
     _write_inventory(lab)
     return lab
 
@@ -79,7 +80,9 @@ def down(report: Report = print) -> None:
     lab = lab or Lab(config.default_root(), 0, 0)
     _stop_api()
     _close_tunnels(lab)
-    _remove(engine.connect(report), lab)
+    with engine.alone(report):
+        client = engine.connect(report)
+    _remove(client, lab)
     _inventory_file().unlink(missing_ok=True)
     shutil.rmtree(lab.root, ignore_errors=True)
     report("the lab is gone; its images stay, for the next start")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import docker
@@ -19,8 +22,24 @@ _START_SECONDS = 60
 _LOG = Path("/var/log/slipway-dockerd.log")
 
 
+@contextmanager
+def alone(report: Report) -> Iterator[None]:
+    """Wait until no other lab of this user makes what all share: the engine, images, ports and networks."""
+    path = Path(tempfile.gettempdir()) / f"slipway-lab-{os.getuid()}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another lab that is being started")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def connect(report: Report) -> docker.DockerClient:
-    """Return a client of a Docker engine that answers.
+    """Return a client of a Docker engine that answers. The caller is `alone`.
 
     Where none answers and this is root on Debian or Ubuntu, the distribution's `docker.io` is installed
     and started. Raises LabError, with what is missing, where that may not be done.

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import docker
 from docker.models.containers import Container
 from docker.types import EndpointConfig, Mount
 
 from lab.config import LABEL, REGISTRY, Lab, LabError
+from lab.door import FILE
 
 INSTANCE_LABEL = "slipway.lab.instance"
 _STOP_SECONDS = 90
+_BOOT_SECONDS = 60
 _UBUNTU = 1000
 #: What systemd and a nested engine need where `--privileged` is refused: all capabilities that can be had.
 _CAPABILITIES: dict[str, Any] = {
@@ -44,6 +47,7 @@ class Spec:
     private_ip: str
     public_ip: str
     public_key: str
+    door: str
 
 
 class Hosts:
@@ -77,13 +81,13 @@ class Hosts:
             )
             container = self._client.containers.get(created["Id"])
             self._client.networks.get(vpc_network(self._lab)).connect(container, ipv4_address=spec.private_ip)
-            container.put_archive("/", _first_boot_files(spec.public_key, self._authority()))
-            container.start()
+            container.put_archive("/", _first_boot_files(spec, self._authority()))
+            self._boot(container)
         except Exception:
             self.remove(spec.instance_id)
             raise
 
-    def start(self, instance_id: str, size: Size, public_ip: str) -> None:
+    def start(self, instance_id: str, size: Size, public_ip: str, door: str) -> None:
         """Start a stopped host under a new public address and the limits of its (perhaps new) type."""
         container = self._get(instance_id)
         public = self._client.networks.get(public_network(self._lab))
@@ -93,7 +97,13 @@ class Hosts:
         # docker-py's update() knows no --cpus; the engine's API, of which its client is a session, does.
         api = self._client.api
         api.post(f"{api.base_url}/v{api.api_version}/containers/{container.id}/update", json=self._limits(size)).raise_for_status()
-        container.start()
+        container.put_archive("/", _tar([(FILE, door.encode(), 0o644, 0)]))
+        self._boot(container)
+
+    def close_door(self, instance_id: str, door: str) -> None:
+        """Let a running host take other security groups' rules, in one step."""
+        self._get(instance_id).put_archive("/", _tar([(FILE, door.encode(), 0o644, 0)]))
+        self.run(instance_id, "sh", "-c", f"iptables-restore < {FILE}")
 
     def stop(self, instance_id: str) -> None:
         """Halt the host in order: systemd stops its services, the engine its containers."""
@@ -101,6 +111,23 @@ class Hosts:
 
     def reboot(self, instance_id: str) -> None:
         self._get(instance_id).restart(timeout=_STOP_SECONDS)
+
+    def kill(self, instance_id: str) -> None:
+        """End the host at once, as a power cut does: nothing in it is asked or told."""
+        self._get(instance_id).kill()
+
+    def run(self, instance_id: str, *command: str) -> str:
+        """Run a command in the host as root and return what it prints."""
+        code, output = self._get(instance_id).exec_run(list(command))
+        said = cast(bytes, output).decode(errors="replace")
+        if code:
+            raise LabError(f"{' '.join(command)} failed in {instance_id}: {said.strip()}")
+        return said
+
+    def console(self, instance_id: str) -> str:
+        """What EC2's console shows of the first boot: the host's keys (cloud-init's module ssh_authkey_fingerprints' own marks)."""
+        keys = self.run(instance_id, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null; exit 0")
+        return f"-----BEGIN SSH HOST KEY KEYS-----\n{keys}-----END SSH HOST KEY KEYS-----\n" if keys else ""
 
     def remove(self, instance_id: str) -> None:
         """Remove the host and its disk; nothing to do where they are gone already."""
@@ -114,6 +141,13 @@ class Hosts:
         """Every host of this lab by instance id, and whether it runs."""
         found = self._client.containers.list(all=True, filters={"label": f"{LABEL}={self._lab.id}"})
         return {item.labels[INSTANCE_LABEL]: item.status == "running" for item in found if INSTANCE_LABEL in item.labels}
+
+    def _boot(self, container: Container) -> None:
+        """Start the host, and wait for systemd: before it listens, a stop would not be heard."""
+        container.start()
+        wait = f"for _ in $(seq {_BOOT_SECONDS}0); do [ -S /run/systemd/private ] && exit; sleep 0.1; done; exit 1"
+        if container.exec_run(["sh", "-c", wait]).exit_code:
+            raise LabError(f"systemd did not start within {_BOOT_SECONDS} s: {container.logs(tail=5).decode(errors='replace')}")
 
     def _get(self, instance_id: str) -> Container:
         try:
@@ -163,15 +197,23 @@ def vpc_network(lab: Lab) -> str:
     return f"{lab.id}-vpc"
 
 
-def _first_boot_files(public_key: str, authority: bytes) -> bytes:
-    """A tar of what cloud-init would write: the key pair's public key; and the registry's authority."""
+def _first_boot_files(spec: Spec, authority: bytes) -> bytes:
+    """What cloud-init would write, the key pair's public key; the security groups' rules; and the registry's authority."""
+    return _tar(
+        [
+            ("/home/ubuntu/.ssh/authorized_keys", spec.public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
+            (FILE, spec.door.encode(), 0o644, 0),
+            (f"/etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
+        ]
+    )
+
+
+def _tar(files: Iterable[tuple[str, bytes, int, int]]) -> bytes:
+    """A tar of files: path, content, mode and owner."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content, mode, owner in (
-            ("home/ubuntu/.ssh/authorized_keys", public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
-            (f"etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
-        ):
-            entry = tarfile.TarInfo(name)
+        for name, content, mode, owner in files:
+            entry = tarfile.TarInfo(name.lstrip("/"))
             entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, owner, owner
             archive.addfile(entry, io.BytesIO(content))
     return stream.getvalue()

@@ -1,0 +1,179 @@
+"""What EC2 refuses and moto 5.2.5 lets through, in EC2's own codes and words.
+
+Source: "Error codes for the Amazon EC2 API" and the pages of the actions, docs.aws.amazon.com/AWSEC2/latest/APIReference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+
+#: A request's parameters as EC2's query protocol names them, such as `Placement.AvailabilityZone`.
+Params = Mapping[str, str]
+
+
+#: What EC2 takes where a request names none.
+_DEFAULT_TYPE = "m1.small"
+
+
+class RefusalError(Exception):
+    """An answer of EC2 that is an error: its code, its text and the HTTP status."""
+
+    def __init__(self, code: str, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.code = code
+        self.status = status
+
+
+def check(action: str, params: Params, backend: EC2Backend) -> None:
+    """Raise RefusalError where EC2 would refuse this request."""
+    for rule in _RULES.get(action, ()):
+        rule(params, backend)
+
+
+def _run_known_type(params: Params, _: EC2Backend) -> None:
+    _known(params.get("InstanceType", _DEFAULT_TYPE))
+
+
+def _run_same_architecture(params: Params, backend: EC2Backend) -> None:
+    image = backend.amis.get(params.get("ImageId", ""))
+    if image:
+        _same_architecture(params.get("InstanceType", _DEFAULT_TYPE), image.architecture)
+
+
+def _run_offered_in_the_zone(params: Params, backend: EC2Backend) -> None:
+    # Terraform sends the zone empty where none is wanted.
+    zone = params.get("Placement.AvailabilityZone")
+    if not zone and params.get("SubnetId"):
+        zone = backend.get_subnet(params["SubnetId"]).availability_zone
+    if zone:
+        _offered(params.get("InstanceType", _DEFAULT_TYPE), zone, backend)
+
+
+def _run_disk_holds_the_image(params: Params, backend: EC2Backend) -> None:
+    image = backend.amis.get(params.get("ImageId", ""))
+    if image is None:
+        return
+    needed = {device["DeviceName"]: device["Ebs"] for device in image.block_device_mappings}
+    for number in range(1, 30):
+        name = params.get(f"BlockDeviceMapping.{number}.DeviceName")
+        size = params.get(f"BlockDeviceMapping.{number}.Ebs.VolumeSize")
+        if name in needed and size is not None and int(size) < int(needed[name]["VolumeSize"]):
+            snapshot, least = needed[name]["SnapshotId"], needed[name]["VolumeSize"]
+            raise RefusalError(
+                "InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot '{snapshot}', expect size >= {least}GB"
+            )
+
+
+def _modify_stopped(params: Params, backend: EC2Backend) -> None:
+    wanted = _wanted_type(params)
+    instance = _instance(params.get("InstanceId", ""), backend)
+    if wanted is None or instance is None:
+        return
+    if instance._state.name != "stopped":
+        raise RefusalError("IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'stopped' state.")
+    _known(wanted)
+    _same_architecture(wanted, instance.architecture)
+
+
+def _in_a_state_to_start(params: Params, backend: EC2Backend) -> None:
+    _allowed_states(params, backend, ("stopped", "pending", "running"), "started")
+
+
+def _in_a_state_to_stop(params: Params, backend: EC2Backend) -> None:
+    _allowed_states(params, backend, ("running", "stopping", "stopped", "pending"), "stopped")
+
+
+def _allowed_states(params: Params, backend: EC2Backend, states: tuple[str, ...], verb: str) -> None:
+    for instance_id in _listed(params, "InstanceId"):
+        instance = _instance(instance_id, backend)
+        if instance and instance._state.name not in states:
+            raise RefusalError("IncorrectInstanceState", f"The instance '{instance_id}' is not in a state from which it can be {verb}.")
+
+
+def _start_offered_in_the_zone(params: Params, backend: EC2Backend) -> None:
+    for instance_id in _listed(params, "InstanceId"):
+        instance = _instance(instance_id, backend)
+        if instance:
+            _offered(instance.instance_type, instance._placement.zone, backend)
+
+
+def _volume_never_smaller(params: Params, backend: EC2Backend) -> None:
+    volume, size = backend.volumes.get(params.get("VolumeId", "")), params.get("Size")
+    if volume and size is not None and int(size) < int(volume.size):
+        raise RefusalError("InvalidParameterValue", "New size cannot be smaller than existing size")
+
+
+def _ports_in_range(params: Params, _: EC2Backend) -> None:
+    for key, value in params.items():
+        protocol = params.get(re.sub(r"(From|To)Port$", "IpProtocol", key))
+        if re.search(r"(^|\.)(From|To)Port$", key) and protocol in ("tcp", "udp", "6", "17") and not 0 <= int(value) <= 65535:
+            raise RefusalError("InvalidParameterValue", f"TCP/UDP port ({value}) out of range")
+
+
+def _group_in_use(params: Params, backend: EC2Backend) -> None:
+    group = backend.get_security_group_by_name_or_id(params.get("GroupId") or params.get("GroupName", ""))
+    if group is None:
+        return
+    if group.name == "default":
+        raise RefusalError("CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user')
+    living = (instance for instance in backend.all_instances() if instance._state.name != "terminated")
+    if any(group.id in {used.id for used in instance.security_groups} for instance in living):
+        raise RefusalError("DependencyViolation", f"resource {group.id} has a dependent object")
+
+
+_RULES: Mapping[str, tuple[Callable[[Params, EC2Backend], None], ...]] = {
+    "RunInstances": (_run_known_type, _run_same_architecture, _run_offered_in_the_zone, _run_disk_holds_the_image),
+    "ModifyInstanceAttribute": (_modify_stopped,),
+    "StartInstances": (_in_a_state_to_start, _start_offered_in_the_zone),
+    "StopInstances": (_in_a_state_to_stop,),
+    "ModifyVolume": (_volume_never_smaller,),
+    "AuthorizeSecurityGroupIngress": (_ports_in_range,),
+    "AuthorizeSecurityGroupEgress": (_ports_in_range,),
+    "DeleteSecurityGroup": (_group_in_use,),
+}
+
+
+def _known(wanted: str) -> None:
+    if wanted not in INSTANCE_TYPES:
+        raise RefusalError("InvalidParameterValue", f"Invalid value '{wanted}' for InstanceType.")
+
+
+def _same_architecture(wanted: str, image: str | None) -> None:
+    supported = INSTANCE_TYPES[wanted]["ProcessorInfo"]["SupportedArchitectures"]
+    if image not in supported:
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"The architecture '{','.join(supported)}' of the specified instance type does not match the architecture '{image}' of the "
+            "specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.",
+        )
+
+
+def _offered(wanted: str, zone: str, backend: EC2Backend) -> None:
+    offers = backend.describe_instance_type_offerings("availability-zone", {"instance-type": [wanted]})
+    zones = sorted(offer["Location"] for offer in offers)
+    if zone not in zones:
+        raise RefusalError(
+            "Unsupported",
+            f"Your requested instance type ({wanted}) is not supported in your requested Availability Zone ({zone}). Please retry your "
+            f"request by not specifying an Availability Zone or choosing {', '.join(zones)}.",
+        )
+
+
+def _wanted_type(params: Params) -> str | None:
+    """The type of ModifyInstanceAttribute, in either of its spellings."""
+    if params.get("Attribute") == "instanceType":
+        return params.get("Value")
+    return params.get("InstanceType.Value")
+
+
+def _instance(instance_id: str, backend: EC2Backend) -> Any:
+    return next((item for item in backend.all_instances() if item.id == instance_id), None)
+
+
+def _listed(params: Params, name: str) -> Iterator[str]:
+    return (value for key, value in params.items() if re.fullmatch(rf"{name}\.\d+", key))
