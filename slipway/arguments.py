@@ -25,7 +25,10 @@ _VARIABLES = {
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the options. An option that was not given has no attribute, but for those of every command."""
     # The defaults stand here, not in the parsers: a word before the command would be undone by the command's own.
-    return _parser().parse_args(argv, argparse.Namespace(target="lab", json=False, yes=False))
+    options = _parser().parse_args(argv, argparse.Namespace(target="lab", json=False, yes=False))
+    if "confirm" in options and "name" not in options:
+        options.name = options.confirm
+    return options
 
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from slipway import arguments, render
-from slipway.model import Exit, Failure, RefusalError, Request, Result
+from slipway import arguments, lab, lock, render
+from slipway.model import STATE, Exit, Failure, RefusalError, Request, Result
 from slipway.render import Progress
 
 
@@ -20,7 +21,8 @@ def main(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
     options = arguments.parse(argv)
     try:
-        return int(_COMMANDS[options.command](options))
+        with _locked(options):
+            return int(_COMMANDS[options.command](options))
     except RefusalError as refusal:
         return _refused(options, str(refusal), refusal.code)
     except BrokenPipeError:
@@ -31,21 +33,35 @@ def main(argv: Sequence[str]) -> int:
         return _refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
 
 
+@contextmanager
+def _locked(options: argparse.Namespace) -> Iterator[None]:
+    """Keep other commands out while one changes something."""
+    changes = options.command in _CHANGING or (options.command == "lab" and options.action != "status")
+    if not changes or "dry_run" in options:
+        yield
+        return
+    options.lock = lock.path(STATE, "lab" if options.command == "lab" else options.target, _name(options))
+    command = f"orchestrate.py {options.command}" + (f" {options.action}" if options.command == "lab" else "")
+    try:
+        with lock.held(options.lock, command):
+            yield
+    except lock.HeldError as held:
+        raise RefusalError(str(held)) from held
+
+
 def _up(options: argparse.Namespace) -> Exit:
     check = "dry_run" in options
     progress = Progress(check=check)
     variables = arguments.variables(options)
     if options.target == "lab":
-        from lab import control
-
-        if check and not control.status().api:
+        if check and lab.is_down(options):
             print("The lab does not run: it would be started, and a new machine made in it.", file=sys.stderr)
             if options.json:
                 print(render.as_json(render.status_document(options.target, {}, None)))
             return Exit.DONE
-        with _lab_failures():
-            control.up(progress.say)
-    result = _play("up", "site.yml", options, variables, progress, check)
+        lab.start(progress)
+    # The lab was started above.
+    result = _play("up", "site.yml", options, variables, progress, check, skip="lab")
     if result.failure:
         return _failed(options, result, result.failure)
     document = _status(options, result) | {"changed": result.changed, "seconds": result.seconds}
@@ -63,7 +79,7 @@ def _up(options: argparse.Namespace) -> Exit:
 
 
 def _status_command(options: argparse.Namespace) -> Exit:
-    if _lab_is_down(options):
+    if lab.is_down(options):
         document = render.status_document(options.target, {}, None)
     else:
         result = _play("status", "playbooks/status.yml", options, arguments.variables(options))
@@ -78,13 +94,15 @@ def _status_command(options: argparse.Namespace) -> Exit:
 
 
 def _open(options: argparse.Namespace) -> Exit:
-    _need_lab(options)
+    lab.need(options)
     result = _play("open", "playbooks/open.yml", options, arguments.variables(options), Progress())
     if result.failure:
         return _failed(options, result, result.failure)
     _running_instance(options, result)
-    url = _status(options, result)["url"]
-    print(render.as_json({"target": options.target, "url": url}) if options.json else url)
+    document = {key: value for key, value in _status(options, result).items() if key in ("target", "exposure", "url", "certificate_sha256")}
+    print(render.as_json(document) if options.json else document["url"])
+    if document["certificate_sha256"] and not options.json:
+        print(render.certificate_line(document), file=sys.stderr)
     return Exit.DONE
 
 
@@ -104,7 +122,7 @@ def _ssh(options: argparse.Namespace) -> Exit:
 
 def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
     """Become ssh, with the machine's own settings. Returns only where there is no machine."""
-    _need_lab(options)
+    lab.need(options)
     result = _play("ssh", "playbooks/find.yml", options, arguments.variables(options))
     if result.failure:
         return _failed(options, result, result.failure)
@@ -114,12 +132,10 @@ def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
 
 
 def _destroy(options: argparse.Namespace) -> Exit:
-    if "confirm" in options and "name" not in options:
-        options.name = options.confirm
     name = _name(options)
     confirmed = getattr(options, "confirm", name if options.yes else None)
     check = "dry_run" in options
-    if _lab_is_down(options):
+    if lab.is_down(options):
         print("The lab does not run: there is nothing to remove.", file=sys.stderr)
         if options.json:
             print(render.as_json({"target": options.target, "name": name, "changed": 0, "seconds": 0.0}))
@@ -128,7 +144,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
         confirmed = name
     if confirmed is None:
         question = f"This removes the machine {name} with all its data. Type its name to go on: "
-        confirmed = _ask(question, _command(options, f"destroy {name}"))
+        confirmed = render.ask(question, _command(options, f"destroy {name}"))
     variables = arguments.variables(options) | {"ec2_instance_destroy_confirm": confirmed}
     result = _play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
@@ -142,54 +158,6 @@ def _destroy(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-def _lab(options: argparse.Namespace) -> Exit:
-    from lab import control
-
-    progress = Progress()
-    with _lab_failures():
-        if options.action in ("down", "reset"):
-            hosts = control.status().hosts
-            if hosts and not options.yes:
-                question = f"This ends {len(hosts)} instance(s) with their data: {', '.join(sorted(hosts))}. Type 'lab' to go on: "
-                if _ask(question, f"python orchestrate.py lab {options.action} --yes") != "lab":
-                    raise RefusalError("Nothing was changed.")
-            control.down(progress.say)
-        if options.action in ("up", "reset"):
-            control.up(progress.say)
-    state = control.status()
-    if options.json:
-        print(render.as_json({"endpoint": state.endpoint, "api": state.api, "registry": state.registry, "hosts": state.hosts}))
-    elif state.endpoint is None:
-        print("The lab is down.")
-    else:
-        print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
-        print(f"Registry  {'runs' if state.registry else 'does not run'}")
-        print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        keys = " ".join(f"{name}={value}" for name, value in zip(names, control.CREDENTIALS.values(), strict=True))
-        print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} AWS_REGION={control.REGION} {keys}")
-    return Exit.DONE
-
-
-@contextmanager
-def _lab_failures() -> Iterator[None]:
-    """What the lab or the engine under it refuses, as a line and an exit code."""
-    from docker.errors import DockerException
-
-    from lab.config import LabError
-
-    try:
-        yield
-    except LabError as failure:
-        raise RefusalError(str(failure), Exit.FAILED) from failure
-    except DockerException as failure:
-        raise RefusalError(f"The Docker engine refused: {failure}", Exit.FAILED) from failure
-
-
-def _word(runs: bool) -> str:
-    return "running" if runs else "stopped"
-
-
 def _play(
     verb: str,
     playbook: str,
@@ -197,19 +165,19 @@ def _play(
     variables: dict[str, Any],
     progress: Progress | None = None,
     check: bool = False,
+    skip: str = "",
 ) -> Result:
     from slipway.runner import run  # ansible-runner takes a while to import, and bad words need no run
 
-    request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check)
+    held = getattr(options, "lock", None)
+    request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check, skip=skip, lock=held)
     return run(request, (progress or Progress()).event)
 
 
 def _status(options: argparse.Namespace, result: Result) -> dict[str, Any]:
-    from slipway.runner import STATE
-
     token_file = STATE / options.target / "machines" / _name(options) / "stack" / "secrets" / "jupyter_token"
     published = result.published
-    url = published.get("url") if published.get("tunnel_open") else None
+    url = published.get("public_url") or (published.get("url") if published.get("tunnel_open") else None)
     return render.status_document(options.target, published, render.url_with_token(url, token_file))
 
 
@@ -234,27 +202,18 @@ def _running_instance(options: argparse.Namespace, result: Result) -> None:
         raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: {_command(options, 'up')}")
 
 
-def _lab_is_down(options: argparse.Namespace) -> bool:
-    if options.target != "lab":
-        return False
-    from lab import control
-
-    return not control.status().api
-
-
-def _need_lab(options: argparse.Namespace) -> None:
-    if _lab_is_down(options):
-        raise RefusalError("The lab does not run. Start it with: python orchestrate.py up")
-
-
-def _ask(question: str, instead: str) -> str:
-    """Ask at a terminal. Without one, refuse and name the command that needs no question."""
-    if not sys.stdin.isatty():
-        raise RefusalError(f"This needs a confirmation. Type: {instead}")
-    return input(question).strip()
+def _explained(options: argparse.Namespace, result: Result, why: Failure) -> Failure:
+    """What EC2 says of a machine that SSH does not reach: it may be gone."""
+    if not why.unreachable or why.code is Exit.NEEDS_A_PERSON:
+        return why
+    look = _play("look", "playbooks/find.yml", options, arguments.variables(options))
+    if look.failure and look.failure.code is Exit.NEEDS_A_PERSON:
+        return look.failure
+    return replace(why, reason=f"{why.reason}\nLook at {(look.published or result.published).get('way_in', 'its network')}.")
 
 
 def _failed(options: argparse.Namespace, result: Result, why: Failure) -> Exit:
+    why = _explained(options, result, why)
     if options.json:
         print(render.as_json({"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}))
     print(render.failure(why, result.log, _command(options, options.command)), file=sys.stderr)
@@ -268,6 +227,7 @@ def _refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:
     return code
 
 
+_CHANGING = ("up", "open", "destroy")
 _COMMANDS = {
     "up": _up,
     "status": _status_command,
@@ -275,5 +235,5 @@ _COMMANDS = {
     "logs": _logs,
     "ssh": _ssh,
     "destroy": _destroy,
-    "lab": _lab,
+    "lab": lab.command,
 }

@@ -8,6 +8,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+PROJECT = Path(__file__).resolve().parent.parent
+#: What the project keeps on this machine: 0700, and ignored by git.
+STATE = PROJECT / ".slipway"
+
 
 class Exit(IntEnum):
     """Exit codes of every command."""
@@ -29,13 +33,18 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One run of one playbook. `variables` go in as extra variables, `check` means --check --diff."""
+    """One run of one playbook.
+
+    `variables` go in as extra variables, `check` means --check --diff, `skip` is a tag to be left out, `lock` one that the caller holds.
+    """
 
     verb: str
     playbook: str
     target: str
     variables: Mapping[str, Any] = field(default_factory=dict)
     check: bool = False
+    skip: str = ""
+    lock: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Failure:
     host: str
     reason: str
     code: Exit
+    #: Whether the host could not be reached.
+    unreachable: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
+from urllib.parse import quote
 
-from slipway.model import Exit, Failure
+from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
 
@@ -38,6 +39,7 @@ class Progress:
             if self._live:
                 print(f"\r\033[K[{time.monotonic() - self._start:5.0f} s] {_step(data)} …", end="", file=self._stream, flush=True)
         elif kind == "runner_on_ok":
+            self._warn(data)
             changed = data.get("res", {}).get("changed", False)
             if changed:
                 self.say(f"{_step(data)}: {self._verb}")
@@ -45,6 +47,12 @@ class Progress:
                 self.say(f"{_step(data)}: ok")
         elif kind == "playbook_on_stats" and self._live:
             print("\r\033[K", end="", file=self._stream, flush=True)
+
+    def _warn(self, data: Mapping[str, Any]) -> None:
+        """Repeat what the project's own modules warn of. A collection's, which has dots in its name, speaks to those who write plays."""
+        if "." not in str(data.get("task_action", ".")):
+            for warning in data.get("res", {}).get("warnings", []):
+                self.say(f"WARNING: {warning}")
 
 
 def _step(data: Mapping[str, Any]) -> str:
@@ -55,28 +63,27 @@ def _step(data: Mapping[str, Any]) -> str:
 
 def failure(why: Failure, log: Path, command: str) -> str:
     """Say what failed, where, why, and what to type next: `command`, the whole line."""
-    if why.code is Exit.BAD_INPUT:
+    if why.code in (Exit.BAD_INPUT, Exit.REFUSED):
         return why.reason
-    return "\n".join(
-        [
-            f"Failed at: {why.task} (on {why.host})",
-            f"Reason: {why.reason}",
-            f"Next: mend that and run the same command again: {command}",
-            f"Log: {log}",
-        ]
-    )
+    lines = [f"Failed at: {why.task} (on {why.host})", f"Reason: {why.reason}"]
+    if why.code is Exit.FAILED:
+        lines.append(f"Next: mend that and run the same command again: {command}")
+    return "\n".join([*lines, f"Log: {log}"])
 
 
 def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
     """The document of `status --json`, which docs/json.md describes."""
-    keys = ("state", "health", "memory_used_mib", "memory_limit_mib", "out_of_memory")
+    keys = ("state", "health", "memory_used_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
     instance = published.get("instance")
     return {
         "target": target,
         "instance": instance and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched")},
         "engine": published.get("engine"),
         "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(published.get("services", {}).items())},
+        "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type")} if published.get("fit_mib") else None,
+        "exposure": published.get("exposure"),
         "url": url,
+        "certificate_sha256": published.get("certificate_sha256"),
     }
 
 
@@ -94,15 +101,26 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
     for name, facts in document["services"].items():
         used = "-" if facts["memory_used_mib"] is None else f"{facts['memory_used_mib']:.0f}"
         memory = f"{used:>5} of {facts['memory_limit_mib']} MiB"
-        died = "  out of memory" if facts["out_of_memory"] else ""
+        kills = facts["out_of_memory_kills"]
+        died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
         lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+    if document["fit"]:
+        enough = f"{document['fit']['memory_mib']} MiB or more"
+        where = f"{document['fit']['type']} ({enough})" if document["fit"]["type"] else f"a machine of {enough}"
+        lines.append(f"Memory    What ran out of it would have twice its limit on {where}.")
     if instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
     elif document["url"]:
         lines.append(f"Jupyter   {document['url']}")
-    elif document["services"]:
+        lines += [certificate_line(document)] if document["certificate_sha256"] else []
+    elif "jupyter" in document["services"]:
         lines.append(f"The tunnel is closed. Open it with: {command('open')}")
     return "\n".join(lines)
+
+
+def certificate_line(document: Mapping[str, Any]) -> str:
+    """What a user compares with the certificate that the browser shows."""
+    return f"Its certificate has the SHA-256 fingerprint {document['certificate_sha256']}"
 
 
 def _up_for(instance: Mapping[str, Any]) -> str:
@@ -111,6 +129,13 @@ def _up_for(instance: Mapping[str, Any]) -> str:
     launched = datetime.fromisoformat(instance["launched"])
     hours = (datetime.now(UTC) - launched).total_seconds() / 3600
     return f" for {hours:.1f} h"
+
+
+def ask(question: str, instead: str) -> str:
+    """Ask at a terminal. Without one, refuse and name the command that needs no question."""
+    if not sys.stdin.isatty():
+        raise RefusalError(f"This needs a confirmation. Type: {instead}")
+    return input(question).strip()
 
 
 def as_json(document: Mapping[str, Any]) -> str:
@@ -122,4 +147,5 @@ def url_with_token(url: str | None, token_file: Path) -> str | None:
     """Jupyter's URL with its token, which is read here, from the user's own file, and travels nowhere else."""
     if url is None or not token_file.exists():
         return url
-    return f"{url}?token={token_file.read_text().strip()}"
+    token = token_file.read_text().rstrip("\n")
+    return f"{url}?token={quote(token, safe='')}"

@@ -9,19 +9,27 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
 
-from slipway.model import Exit, Failure, Request, Result
+from slipway import lock
+from slipway.model import PROJECT, STATE, Exit, Failure, Request, Result
 
-PROJECT = Path(__file__).resolve().parent.parent
-STATE = PROJECT / ".slipway"
 _RUNS_KEPT = 20
 _NOT_BY_PROXY = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))
+_OTHER_HOST = (
+    "What answers at the machine's address is not the host that its console showed: its host key is another one. Nothing was sent. "
+    "Find out why before anything else."
+)
 _HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
+#: How the name of a role's task file ends -> the exit code of a task that fails in it.
+_CODES = {"preflight": Exit.BAD_INPUT, "refusal": Exit.REFUSED, "alarm": Exit.NEEDS_A_PERSON}
+#: Ansible's words, where no password was given and where none fits.
+_VAULT_CLOSED = "no vault secrets"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = Mapping[str, Any]
@@ -53,10 +61,15 @@ def run(request: Request, on_event: OnEvent) -> Result:
         # The plays find their machine by its tag; the dynamic inventory beside it would ask EC2 once more.
         inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
         extravars=dict(request.variables),
-        cmdline="--check --diff" if request.check else None,
+        cmdline=" ".join(["--check --diff"] * request.check + [f"--skip-tags {request.skip}"] * bool(request.skip)) or None,
         envvars={
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            # ansible-runner adds its own, and this variable goes before ansible.cfg.
+            "ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "slipway" / "callback"),
+            # ansible-runner turns it off, and with it what each machine's SSH settings demand.
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            lock.SHARED: str(request.lock or ""),
             # A proxy knows nothing of this machine's loopback, where the lab and the tunnel are.
             "NO_PROXY": _NOT_BY_PROXY,
             "no_proxy": _NOT_BY_PROXY,
@@ -71,20 +84,24 @@ def run(request: Request, on_event: OnEvent) -> Result:
     )
     seconds = round(time.monotonic() - started, 1)
     log = folder / "artifacts" / "run" / "stdout"
-    return parse(events, request.variables, status=runner.status, seconds=seconds, log=log)
+    result = parse(events, request.variables, status=runner.status, seconds=seconds, log=log, code=runner.rc)
+    if result.failure and _VAULT_CLOSED in result.failure.reason:
+        return replace(result, failure=replace(result.failure, reason=_vault_reason(request.target), code=Exit.BAD_INPUT))
+    return result
 
 
-def parse(events: list[Event], variables: Mapping[str, Any], status: str, seconds: float, log: Path) -> Result:
+def parse(events: list[Event], variables: Mapping[str, Any], status: str, seconds: float, log: Path, code: int = 1) -> Result:
     """Turn a run's events into its Result.
 
-    `variables` are the extra variables that the run was given, `status` is ansible-runner's word for how it ended.
+    `variables` are the extra variables that the run was given, `status` is ansible-runner's word for how it ended, `code`
+    ansible-playbook's own exit code.
     """
     stats: Mapping[str, Any] = next((event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats"), {})
-    failures = [event for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable", "error")]
+    failures = [event for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable")]
     failure = None
     if status != "successful":
         # The last one: a `rescue` adds context to what failed before it.
-        failure = _failure(failures[-1], variables) if failures else _silent_failure(events, status, log)
+        failure = _failure(failures[-1], variables) if failures else _silent_failure(events, status, log, code)
     return Result(
         failure=failure,
         changed=sum(stats.get("changed", {}).values()),
@@ -99,18 +116,17 @@ def _failure(event: Event, variables: Mapping[str, Any]) -> Failure:
     result = data.get("res", {})
     host = data.get("host", "localhost")
     task = data.get("task", "")
-    if event["event"] == "error":
-        return Failure("start the playbook", host, _COLOUR.sub("", event.get("stdout", "")).strip(), Exit.FAILED)
-    code = Exit.FAILED
-    if event["event"] == "runner_on_unreachable" and _HOST_KEY_CHANGED.search(result.get("msg", "")):
-        code = Exit.NEEDS_A_PERSON
-    elif Path(data.get("task_path", "").rpartition(":")[0]).stem.endswith("preflight") or data.get("task_action", "").endswith(
-        "validate_argument_spec"
-    ):
+    file = Path(data.get("task_path", "").rpartition(":")[0]).stem
+    code = _CODES.get(file.rpartition("_")[2], Exit.FAILED)
+    unreachable = event["event"] == "runner_on_unreachable"
+    # Ansible's connection is unreachable then; rsync's own fails.
+    if _HOST_KEY_CHANGED.search(_reason(result)):
+        return Failure(task, host, f"{_OTHER_HOST}\n{_reason(result)}", Exit.NEEDS_A_PERSON, unreachable)
+    if data.get("task_action", "").endswith("validate_argument_spec"):
         code = Exit.BAD_INPUT
     if result.get("argument_errors"):
         return Failure(task, host, _wrong_arguments(result, variables), code)
-    return Failure(task, host, _reason(result), Exit(result.get("exit_code", code)))
+    return Failure(task, host, _reason(result), Exit(result.get("exit_code", code)), unreachable)
 
 
 def _wrong_arguments(result: Mapping[str, Any], variables: Mapping[str, Any]) -> str:
@@ -125,8 +141,19 @@ def _wrong_arguments(result: Mapping[str, Any], variables: Mapping[str, Any]) ->
         allowed = f"one of {', '.join(map(str, spec['choices']))}" if "choices" in spec else f"type {spec.get('type', 'str')}"
         about = spec.get("description", "")
         about = about if isinstance(about, str) else " ".join(about)
-        lines.append(f"{field}: {variables[field]!r} cannot be used. Allowed: {allowed}. {about}".strip())
+        found = "its value (not shown)" if spec.get("no_log") else repr(variables[field])
+        lines.append(f"{field}: {found} cannot be used. Allowed: {allowed}. {about}".strip())
     return "\n".join(dict.fromkeys(lines))
+
+
+def _vault_reason(target: str) -> str:
+    """Name the variables files that nobody can read. Ansible names none where a whole file is encrypted."""
+    files = sorted(path for path in (PROJECT / "inventory" / target).rglob("*") if path.is_file())
+    closed = [str(path.relative_to(PROJECT)) for path in files if b"$ANSIBLE_VAULT;" in path.read_bytes()]
+    named = ", ".join(closed) or "A variables file"
+    given = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
+    password = f"the password in {given} does not fit" if given else "no password was given"
+    return f"{named}: encrypted by Ansible Vault, and {password}. Allowed: ANSIBLE_VAULT_PASSWORD_FILE names a file with its password."
 
 
 def _reason(result: Mapping[str, Any]) -> str:
@@ -139,16 +166,18 @@ def _reason(result: Mapping[str, Any]) -> str:
     return "\n".join(dict.fromkeys(parts))
 
 
-def _silent_failure(events: list[Event], status: str, log: Path) -> Failure:
+def _silent_failure(events: list[Event], status: str, log: Path, code: int) -> Failure:
     """A run that ended without a failed task: canceled, or Ansible itself gave up."""
     said = [_COLOUR.sub("", event.get("stdout", "")).strip() for event in events if "ERROR" in event.get("stdout", "")]
+    # Before the first task only the project's own callbacks end with these.
+    exit_code = Exit(code) if code in (Exit.BAD_INPUT, Exit.REFUSED) and said else Exit.FAILED
     if status == "canceled":
         reason = "It was interrupted. What was done stays, and the same command again does the rest."
     elif said:
-        reason = said[-1]
+        reason = "\n".join(line.removeprefix("[ERROR]: ") for line in dict.fromkeys(said))
     else:
         reason = f"ansible-playbook ended as {status!r} without a word; its output is in {log}"
-    return Failure("run the playbook", "localhost", reason, Exit.FAILED)
+    return Failure("run the playbook", "localhost", reason, exit_code)
 
 
 def _new_folder(request: Request) -> Path:

@@ -1,0 +1,76 @@
+"""Refuses variables that no role knows: a misspelt one would be passed over in silence, and the default used."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: slipway_variables
+type: aggregate
+short_description: Refuse a misspelt variable before anything is done
+description:
+  - What a role knows stands in its meta/argument_specs.yml, once.
+  - Ends the run with exit code 2, naming the variable and the nearest known ones.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.plugins.callback import CallbackBase
+
+PROJECT = Path(__file__).resolve().parents[2]
+BAD_INPUT = 2
+# What inventories give and playbooks use beside the roles' inputs.
+OWN = {
+    "slipway_name",
+    "slipway_region",
+    "slipway_state_dir",
+    "slipway_machine_dir",
+    "jupyter_exposure",
+    "jupyter_public_cidrs",
+    "jupyter_public_open_to_all",
+}
+
+
+def known() -> set[str]:
+    """Every input of every role, and the project's own variables."""
+    specs = [yaml.safe_load(path.read_text())["argument_specs"] for path in (PROJECT / "roles").glob("*/meta/argument_specs.yml")]
+    return OWN | {name for spec in specs for entry in spec.values() for name in entry.get("options", {})}
+
+
+def unknown(given: set[str], extra: set[str]) -> dict[str, list[str]]:
+    """Names that were meant for the project and are not known, each with the nearest known ones.
+
+    `given` are all variables of the controller, `extra` those of the command line. One of a role's prefix is meant for it; any
+    other is somebody's own, unless it is nearly a known one.
+    """
+    names = known()
+    prefixes = ("slipway_", *(f"{path.name}_" for path in (PROJECT / "roles").iterdir()))
+    strangers = (given | extra) - names
+    near = {name: difflib.get_close_matches(name, names, n=2, cutoff=0.85 if name not in extra else 0.7) for name in strangers}
+    return {name: near[name] for name in sorted(strangers) if name.startswith(prefixes) or near[name]}
+
+
+class CallbackModule(CallbackBase):
+    """Looks once, at the first play."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "slipway_variables"
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._looked = False
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        if self._looked:
+            return
+        self._looked = True
+        variables = play.get_variable_manager()
+        given = variables.get_vars(play=play, host=variables._inventory.get_host("localhost"), include_hostvars=False)
+        wrong = unknown(set(given), set(variables.extra_vars))
+        for name, near in wrong.items():
+            hint = f"Did you mean {' or '.join(near)}?" if near else "The READMEs of the roles list all."
+            self._display.error(f"{name}: no role knows this variable. {hint}", wrap_text=False)
+        if wrong:
+            raise SystemExit(BAD_INPUT)
