@@ -18,24 +18,34 @@ options:
   image_name: {type: str, description: Pattern of the image's name.}
   image_owners: {type: list, elements: str, description: Accounts whose images are trusted.}
   ssh_cidrs: {type: list, elements: str, description: Networks to be let in, checked for their form only.}
+  fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
+  ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
+  open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
+  group_preset: {type: str, default: ssh, description: 'The preset C(book) is warned of.'}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
 
 RETURN = r"""
 instance: {type: dict, returned: always, description: The machine's instance as EC2 describes it, or none.}
 memory_mib: {type: int, returned: always, description: Memory of its type, or of the wanted one.}
+fit: {type: str, returned: always, description: The smallest type of the instance's family with C(fit_mib), or none.}
 ending: {type: bool, returned: always, description: Whether an instance of that name is on its way out.}
 region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
+group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
+open_rules: {type: list, returned: always, description: I(open_ports) as the rules of a security group.}
+ssh_cidrs: {type: list, returned: always, description: What was given.}
 """
 
 import difflib
-import ipaddress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
+from ansible.module_utils.ec2_rules import WrongError, book_warning, doors, networks, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -48,6 +58,16 @@ try:
 except ImportError:
     pass  # AnsibleAWSModule says what is missing.
 
+# How EC2 refuses a signature that is too old or from the future.
+SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
+#: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
+PORT = {
+    "port": {"type": "raw", "required": True},
+    "cidrs": {"type": "list", "elements": "str", "required": True},
+    "open_to_all": {"type": "bool", "default": False},
+    "purpose": {"type": "str"},
+    "names": {"type": "dict"},
+}
 LIVE = ["pending", "running", "stopping", "stopped", "shutting-down"]
 
 
@@ -56,7 +76,8 @@ class Look:
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.module = module
-        self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff())
+        # About a minute with the SDK's own five tries each.
+        self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
 
     def refuse(self, field: str, value: object, allowed: str) -> NoReturn:
         self.module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
@@ -90,6 +111,13 @@ class Look:
         near = same or difflib.get_close_matches(wanted.lower(), offered, n=3, cutoff=0.6)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: the {len(offered)} types of this region, t2.micro for one."
         self.refuse("ec2_instance_type", wanted, hint)
+
+    def fitting(self, current: str, least_mib: int) -> str | None:
+        """The smallest type of this one's family with so much memory."""
+        family = ansible_dict_to_boto3_filter_list({"instance-type": f"{current.partition('.')[0]}.*"})
+        pages = self.client.get_paginator("describe_instance_types").paginate(Filters=family)
+        sizes = [(item["MemoryInfo"]["SizeInMiB"], item["InstanceType"]) for page in pages for item in page["InstanceTypes"]]
+        return min((size for size in sizes if size[0] >= least_mib), default=(0, None))[1]
 
     def image(self, architectures: list[str]) -> dict[str, Any]:
         pattern, owners = self.module.params["image_name"], self.module.params["image_owners"]
@@ -125,26 +153,35 @@ class Look:
 def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Ask everything; a question whose answer forbids the next ends the module."""
     asked = Look(module)
-    for cidr in module.params["ssh_cidrs"]:
-        try:
-            if "/" not in cidr:
-                raise ValueError(f"It has no prefix length: did you mean {cidr}/32?")
-            ipaddress.IPv4Network(cidr)
-        except ValueError as wrong:
-            asked.refuse("ec2_instance_ssh_cidrs", cidr, f"{str(wrong).rstrip('.')}. Allowed: an IPv4 network such as 203.0.113.7/32.")
+    try:
+        networks(module.params["ssh_cidrs"], module.params["ssh_open_to_all"], "ec2_instance_ssh_cidrs", "ec2_instance_ssh_open_to_all")
+        open_rules = doors(module.params["open_ports"])
+    except WrongError as wrong:
+        asked.refuse(*wrong.args)
     instance, ending = asked.instance()
-    facts = asked.type_facts(instance["InstanceType"] if instance else module.params["instance_type"])
+    wanted = module.params["instance_type"]
+    facts = asked.type_facts(instance["InstanceType"] if instance else wanted)
+    if instance and module.params["image_name"] and wanted != instance["InstanceType"]:
+        # It stays as it is, and a type that is none is refused all the same.
+        asked.type_facts(wanted)
     group_name = f"slipway-{module.params['name']}"
+    group = asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name})
     result: dict[str, Any] = {
         "instance": instance,
         "memory_mib": facts["MemoryInfo"]["SizeInMiB"],
         "ending": ending,
+        "fit": asked.fitting(instance["InstanceType"], module.params["fit_mib"]) if instance and module.params["fit_mib"] else None,
         "region": module.region,
         "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
-        "group": asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name}),
+        "group": group,
+        "group_rules": rules(group),
+        "open_rules": open_rules,
+        "ssh_cidrs": module.params["ssh_cidrs"],
     }
+    if module.params["group_preset"] == "book":
+        module.warn(book_warning(open_rules))
     if instance is None and module.params["image_name"]:
-        result["zones"] = asked.zones(module.params["instance_type"])
+        result["zones"] = asked.zones(wanted)
         result["image"] = asked.image(facts["ProcessorInfo"]["SupportedArchitectures"])
     return result
 
@@ -170,6 +207,10 @@ def main() -> None:
             "image_name": {"type": "str"},
             "image_owners": {"type": "list", "elements": "str", "default": []},
             "ssh_cidrs": {"type": "list", "elements": "str", "default": []},
+            "fit_mib": {"type": "int", "default": 0},
+            "ssh_open_to_all": {"type": "bool", "default": False},
+            "open_ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
+            "group_preset": {"type": "str", "default": "ssh"},
         },
         supports_check_mode=True,
     )
@@ -191,7 +232,21 @@ def main() -> None:
             msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4
         )
     except (BotoCoreError, ClientError) as failure:
-        module.fail_json_aws(failure, msg="EC2 could not be asked", exit_code=4)
+        module.fail_json_aws(failure, msg=f"EC2 could not be asked{skew(failure)}", exit_code=4)
+
+
+def skew(failure: Exception) -> str:
+    """Where a refusal comes from a clock that is wrong: by how much, told by the answer's own date."""
+    answer = getattr(failure, "response", {})
+    if answer.get("Error", {}).get("Code") not in SKEWED:
+        return ""
+    date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    seconds = round((datetime.now(UTC) - date).total_seconds())
+    return (
+        f": this computer's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} EC2's; set it right first"
+        if seconds
+        else ""
+    )
 
 
 if __name__ == "__main__":
