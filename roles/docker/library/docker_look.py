@@ -22,7 +22,9 @@ stale: {type: bool, returned: always, description: Whether the engine started be
 running: {type: bool, returned: always, description: Whether its service is active.}
 enabled: {type: bool, returned: always, description: Whether it starts at boot.}
 compose_version: {type: str, returned: always, description: Version of the plugin, empty where there is none.}
+failing: {type: bool, returned: always, description: "Whether its service failed, or is between two starts that fail."}
 daemon_config: {type: dict, returned: always, description: What /etc/docker/daemon.json says.}
+time: {type: float, returned: always, description: "The host's clock, in seconds since 1970."}
 outsiders: {type: list, returned: always, description: Users that are not in the group docker.}
 """
 
@@ -32,6 +34,7 @@ import os
 import platform
 import pwd
 import shutil
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -56,6 +59,8 @@ def main() -> None:
     try:
         with open(DAEMON_CONFIG) as stream:
             daemon_config = json.load(stream)
+        if not isinstance(daemon_config, dict):
+            raise ValueError("not an object in braces")
     except FileNotFoundError:
         daemon_config = {}
     except ValueError as broken:
@@ -69,10 +74,12 @@ def main() -> None:
         half_installed=bool(shutil.which("dpkg")) and first_line("dpkg", "--audit") != "",
         stale=stale(),
         running="ActiveState=active" in states,
+        failing="ActiveState=failed" in states or "ActiveState=activating" in states,
         enabled="UnitFileState=enabled" in states,
         compose_version=first_line("docker", "compose", "version", "--short") if installed else "",
         daemon_config=daemon_config,
         outsiders=outsiders(module, module.params["users"]),
+        time=time.time(),
     )
 
 
