@@ -13,15 +13,23 @@ options:
   name: {type: str, required: true, description: The Compose project.}
   directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
   memory: {type: bool, default: false, description: Whether to read the memory in use, which takes a second.}
+  port: {type: int, description: A port of the loopback that a service of this project wants to publish.}
+  secrets: {type: dict, default: {}, description: Secrets by the name of their file, to compare with those in the folder.}
 """
 
 RETURN = r"""
 directory: {type: str, returned: always, description: The folder's absolute path.}
+made: {type: bool, returned: always, description: Whether the folder is there.}
 engine: {type: bool, returned: always, description: Whether the engine answers this user.}
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
-volumes: {type: list, returned: always, description: Keys of the project's volumes.}
-images: {type: list, returned: always, description: Tags of the images that the host has.}
-services: {type: dict, returned: always, description: State, health and memory of each service.}
+volumes: {type: dict, returned: always, description: "Name, driver, options and labels of the project's volumes, by key."}
+images: {type: list, returned: always, description: Tags and digests of the images that the host has.}
+services: {type: dict, returned: always, description: State, health, memory, published ports and certificate of each service.}
+postgres_major: {type: str, returned: always, description: Major version of the project's PostgreSQL; none where it has no container.}
+strangers: {type: list, returned: always, description: Other projects whose containers or volumes belong to this folder.}
+port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
+free_mib: {type: dict, returned: always, description: Free space for the user's services in MiB, by folder; one folder a file system.}
+other_secrets: {type: list, returned: always, description: Those of the given secrets that the folder has with another content.}
 """
 
 import http.client
@@ -30,13 +38,18 @@ import os
 import shutil
 import socket
 import urllib.parse
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 SOCKET = "/var/run/docker.sock"
 MIB = 1024 * 1024
+#: Of a service that speaks TLS: the fingerprint of its certificate.
+CERTIFICATE = "slipway.certificate_sha256"
 
 
 class Engine(http.client.HTTPConnection):
@@ -60,12 +73,38 @@ class Engine(http.client.HTTPConnection):
         return json.loads(body)
 
 
+def memory_kills(pid: int) -> int:
+    """How often the kernel ended a process in the control group of this one for lack of memory. Needs no root.
+
+    Paths are as seen from here: a host may be a container itself.
+    """
+    groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    path = next((path for names, path in groups.items() if "memory" in names.split(",")), None)
+    kind, file = ("cgroup", "memory.oom_control") if path else ("cgroup2", "memory.events")
+    path = path or groups.get("", "/")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, system = line.partition(" - ")
+        if system.split()[0] == kind and (kind == "cgroup2" or "memory" in system.split()[-1].split(",")):
+            root, folder = mount.split()[3:5]
+            inside = path.removeprefix(root) if root != "/" else path
+            counts = Path(folder, inside.lstrip("/"), file).read_text().splitlines()
+            return next((int(count.split()[1]) for count in counts if count.startswith("oom_kill ")), 0)
+    return 0
+
+
 def service(container_id: str, memory: bool) -> dict[str, Any]:
-    """Return the state, health and memory (MiB) of a container."""
+    """Return the state, health and memory (MiB) of a container, and the PostgreSQL in its image."""
     engine = Engine()
     facts = engine.ask(f"/containers/{container_id}/json")
     state = facts["State"]
-    used = None
+    ports = facts["HostConfig"]["PortBindings"]
+    # One that fails may be of another version than its volume.
+    major = next((item.partition("=")[2] for item in facts["Config"]["Env"] or [] if item.startswith("PG_MAJOR=")), None)
+    used, kills = None, 0
+    if state["Running"]:
+        # The group is gone where the container ended in between.
+        with suppress(OSError):
+            kills = memory_kills(state["Pid"])
     if memory and state["Running"]:
         stats = engine.ask(f"/containers/{container_id}/stats", **{"stream": "false", "one-shot": "true"})["memory_stats"]
         details = stats.get("stats", {})
@@ -78,16 +117,102 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "health": state.get("Health", {}).get("Status", "none"),
         "exit_code": state["ExitCode"],
         "restarts": facts["RestartCount"],
-        "out_of_memory": state["OOMKilled"],
+        # The engine's own word is of the first process only; a kernel of a notebook is another.
+        "out_of_memory": state["OOMKilled"] or kills > 0,
+        "out_of_memory_kills": max(kills, int(state["OOMKilled"])),
         "image": facts["Config"]["Image"],
+        "ports": [f"{host['HostIp']}:{host['HostPort']}" for hosts in (ports or {}).values() for host in hosts or []],
+        "certificate_sha256": (facts["Config"]["Labels"] or {}).get(CERTIFICATE),
         "memory_used_mib": used,
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
+        "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
 
 
 def one_off(container: dict[str, Any]) -> bool:
     """Whether it is a `docker compose run`, which is no service."""
     return bool(container["Labels"].get("com.docker.compose.oneoff") == "True")
+
+
+def free(folder: str) -> tuple[str, int, int]:
+    """The folder or the nearest above it that is there, its device, and the free space in MiB that others than root may use."""
+    while not os.path.exists(folder):
+        folder = os.path.dirname(folder)
+    facts = os.statvfs(folder)
+    return folder, os.stat(folder).st_dev, facts.f_bavail * facts.f_frsize // MIB
+
+
+def listens(port: int) -> bool:
+    """Whether something on the loopback has the port: then nobody else can have it."""
+    with socket.socket() as probe:
+        # Connections that have ended do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def taken_by(port: int, name: str, containers: list[dict[str, Any]]) -> str | None:
+    """Who has the port, other than this project's own containers."""
+    for container in containers:
+        if any(item.get("PublicPort") == port for item in container["Ports"]):
+            mine = container["Labels"].get("com.docker.compose.project") == name
+            return None if mine else f"the container {container['Names'][0].lstrip('/')}"
+    return "a process" if listens(port) else None
+
+
+def strangers(name: str, directory: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> list[str]:
+    """Other projects of this folder: those of its containers, and the one that its settings name, where that has volumes."""
+    inside = {"com.docker.compose.project.working_dir": directory}.items()
+    found = {item["Labels"]["com.docker.compose.project"] for item in containers if inside <= item["Labels"].items()}
+    with suppress(OSError):
+        settings = Path(directory, ".env").read_text().splitlines()
+        named = {line.partition("=")[2] for line in settings if line.startswith("COMPOSE_PROJECT_NAME=")}
+        found |= named & {(item["Labels"] or {}).get("com.docker.compose.project") for item in volumes}
+    return sorted(found - {name})
+
+
+def volume(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a Compose file can say of a volume."""
+    own = {key: value for key, value in facts["Labels"].items() if not key.startswith("com.docker.compose.")}
+    return {"name": facts["Name"], "driver": facts["Driver"], "options": facts["Options"] or {}, "labels": own}
+
+
+def other(directory: str, secrets: Mapping[str, str]) -> list[str]:
+    """Those of the secrets whose file in the folder says something else."""
+    found = []
+    for name, wanted in secrets.items():
+        with suppress(FileNotFoundError):
+            if Path(directory, "secrets", name).read_bytes() != wanted.encode():
+                found.append(name)
+    return found
+
+
+def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any]:
+    """Everything that the engine knows."""
+    name, port = module.params["name"], module.params["port"]
+    volumes = engine.ask("/volumes")["Volumes"] or []
+    images = engine.ask("/images/json")
+    containers = engine.ask("/containers/json", all="1")
+    label = {"com.docker.compose.project": name}.items()
+    mine = [item for item in containers if label <= item["Labels"].items() and not one_off(item)]
+    # The engine takes a second to answer for each.
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        ask = {item["Labels"]["com.docker.compose.service"]: pool.submit(service, item["Id"], module.params["memory"]) for item in mine}
+    services = {key: facts.result() for key, facts in ask.items()}
+    majors = {key: facts.pop("postgres_major") for key, facts in services.items()}
+    kept = [item for item in volumes if label <= (item["Labels"] or {}).items()]
+    return {
+        "volumes": {item["Labels"]["com.docker.compose.volume"]: volume(item) for item in kept},
+        "images": [word for image in images for word in (image["RepoTags"] or []) + (image["RepoDigests"] or [])],
+        "services": services,
+        "postgres_major": majors.get("postgres"),
+        "strangers": strangers(name, directory, containers, volumes),
+        "port_taken_by": port and taken_by(port, name, containers),
+        "root": engine.ask("/info")["DockerRootDir"],
+    }
 
 
 def main() -> None:
@@ -97,32 +222,32 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
             "memory": {"type": "bool", "default": False},
+            "port": {"type": "int"},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
-    name = module.params["name"]
+    directory = os.path.join(os.path.expanduser("~"), module.params["directory"])
     result: dict[str, Any] = {
-        "directory": os.path.join(os.path.expanduser("~"), module.params["directory"]),
+        "directory": directory,
         "rsync": shutil.which("rsync") is not None,
         "engine": True,
-        "volumes": [],
+        "volumes": {},
         "images": [],
         "services": {},
+        "postgres_major": None,
+        "strangers": [],
+        "port_taken_by": None,
+        "root": "/var/lib/docker",
+        "other_secrets": other(directory, module.params["secrets"]),
     }
-    project = json.dumps({"label": [f"com.docker.compose.project={name}"]})
-    engine = Engine()
+    result["made"] = os.path.isdir(directory)
     try:
-        volumes = engine.ask("/volumes", filters=project)["Volumes"] or []
-        result["images"] = [tag for image in engine.ask("/images/json") for tag in image["RepoTags"] or []]
-        containers = engine.ask("/containers/json", filters=project, all="1")
-        result["volumes"] = sorted(item["Labels"]["com.docker.compose.volume"] for item in volumes)
-        mine = {item["Labels"]["com.docker.compose.service"]: item["Id"] for item in containers if not one_off(item)}
-        # The engine takes a second to answer for each.
-        with ThreadPoolExecutor(max_workers=8) as pool:
-            looks = {name: pool.submit(service, container, module.params["memory"]) for name, container in mine.items()}
-        result["services"] = {name: look.result() for name, look in looks.items()}
+        result.update(look(Engine(), module, directory))
     except (OSError, http.client.HTTPException) as silent:
         result.update(engine=False, reason=f"{SOCKET}: {silent.strerror if isinstance(silent, OSError) and silent.strerror else silent}")
+    disks = [free(directory), free(result.pop("root"))]
+    result["free_mib"] = {path: mib for path, _, mib in {device: (path, device, mib) for path, device, mib in disks}.values()}
     module.exit_json(**result)
 
 

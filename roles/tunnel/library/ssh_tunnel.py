@@ -164,7 +164,8 @@ def main() -> None:
             tunnel.open()
             wait(module, tunnel)
     except (OSError, subprocess.SubprocessError) as failure:
-        module.fail_json(msg=str(failure))
+        # Another host key is a person's to explain; nothing was sent.
+        module.fail_json(msg=str(failure), exit_code=5 if "Host key verification failed" in str(failure) else 4)
     module.exit_json(changed=True, url=tunnel.url, open=state == "open")
 
 
