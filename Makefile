@@ -36,7 +36,7 @@ status open destroy: .venv ## as `python orchestrate.py …`
 	@touch $@
 
 test: .venv/.dev lint ## every test; TESTS=tests/unit for some
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope $(TESTS)
 
 lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 	@tools/lint

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from lab import config
+from slipway import lock
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("last") is not None, ORDER.index(item.path.parent.name)
 
     items.sort(key=place)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Two files at a time (`make test`), for most of a test waits for a host: those of one machine, and the others."""
+    return ByMachine(config, log)
+
+
+class ByMachine(LoadScopeScheduling):
+    """One worker has the machine with its lab, the other one a lab of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "machine" if "(machine: " in (PROJECT / nodeid.partition("::")[0]).read_text() else "others"
 
 
 @dataclass(frozen=True)
@@ -69,8 +87,27 @@ class Checkout:
         assert lab is not None
         return lab
 
+    def fault(self, **wanted: Any) -> None:
+        """Ask the lab for a fault (lab/faults.py has the list)."""
+        request = urllib.request.Request(self.lab.endpoint + config.FAULTS, json.dumps(wanted).encode())
+        urllib.request.urlopen(request, timeout=30).close()
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What the lab's API was asked so far, oldest first."""
+        return [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()]
+
+    def plays(self, name: str = "slipway") -> list[int]:
+        """The processes of this computer that a play of `orchestrate.py` on the machine has, by their environment."""
+        mark = f"{lock.SHARED}={lock.path(self.path / '.slipway', 'lab', name)}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0") and b"ansible" in path.with_name("cmdline").read_bytes():
+                    found.append(int(path.parent.name))
+        return sorted(found)
+
     def ec2(self) -> Any:
-        """A boto3 client of the lab's API."""
+        """A boto3 client of the lab's API. It retries nothing, so that a test sees each answer."""
         from lab.control import CREDENTIALS, REGION
 
         return boto3.client(
@@ -79,7 +116,16 @@ class Checkout:
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["access_key"],
             aws_secret_access_key=CREDENTIALS["secret_key"],
+            config=Config(retries={"total_max_attempts": 1}),
         )
+
+
+def ssh_group(ec2: Any, name: str) -> str:
+    """A security group that lets this machine in by SSH, and its id."""
+    group = str(ec2.create_security_group(GroupName=name, Description="tests")["GroupId"])
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "198.18.0.0/15"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[ssh])
+    return group
 
 
 @pytest.fixture(scope="session")

@@ -39,15 +39,39 @@ ROWS: list[tuple[list[str], list[str]]] = [
 ]
 
 
-def everything(ec2: Any) -> dict[str, Any]:
-    """All that a mutating call of `up` could have made."""
-    instances = [item for reservation in ec2.describe_instances()["Reservations"] for item in reservation["Instances"]]
-    return {
-        "instances": sorted((item["InstanceId"], item["State"]["Name"], item["InstanceType"]) for item in instances),
-        "keys": sorted(item["KeyName"] for item in ec2.describe_key_pairs()["KeyPairs"]),
-        "groups": sorted(json.dumps(item, sort_keys=True) for item in ec2.describe_security_groups()["SecurityGroups"]),
-        "volumes": sorted(item["VolumeId"] for item in ec2.describe_volumes()["Volumes"]),
-    }
+#: Variables of `ansible-playbook` -> what the failed task must say.
+VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"ec2_instance_tipe": "t2.micro"}, ["ec2_instance_tipe", "Did you mean ec2_instance_type"]),
+    ({"stack_servces": ["redis"]}, ["stack_servces", "Did you mean stack_services"]),
+    ({"slipway_nam": "x"}, ["slipway_nam", "Did you mean slipway_name"]),
+    ({"ec2_instance_ssh_cidrs": ["10.0.0.300/33"]}, ["ec2_instance_ssh_cidrs", "10.0.0.300/33", "203.0.113.7/32"]),
+    ({"ec2_instance_ssh_cidrs": ["10.0.0.1/8"]}, ["ec2_instance_ssh_cidrs", "10.0.0.1/8", "host bits"]),
+    ({"ec2_instance_ssh_cidrs": ["10.0.0.1"]}, ["ec2_instance_ssh_cidrs", "did you mean 10.0.0.1/32"]),
+    ({"ec2_instance_ssh_cidrs": ["0.0.0.0/0"]}, ["ec2_instance_ssh_cidrs", "0.0.0.0/0", "open_to_all"]),
+    ({"ec2_instance_ssh_cidrs": ["::/0"]}, ["ec2_instance_ssh_cidrs", "::/0", "IPv4"]),
+    ({"ec2_instance_ssh_timeout": -1}, ["ec2_instance_ssh_timeout", "-1", "1 second or more"]),
+    ({"ec2_instance_state_dir": None}, ["ec2_instance_state_dir", "null", "absolute path"]),
+    ({"ec2_instance_image_name": "no-such-image-*"}, ["ec2_instance_image_name", "no-such-image-*"]),
+    ({"slipway_name": False}, ["ec2_instance_name", "False"]),
+    ({"stack_services": [True]}, ["stack_services", "[true]"]),
+    ({"stack_services": []}, ["stack_services", "at least one"]),
+    ({"stack_jupyter_port": 0}, ["stack_jupyter_port", "0", "1024 to 65535"]),
+    ({"stack_jupyter_port": 70000}, ["stack_jupyter_port", "70000", "1024 to 65535"]),
+    ({"stack_jupyter_port": "80a"}, ["stack_jupyter_port", "80a"]),
+    ({"stack_images": {"redis": "redis"}}, ["stack_images", "redis", "with a tag or a digest"]),
+    ({"stack_images": {"redsi": "redis:7"}}, ["stack_images", "redsi"]),
+    ({"stack_wait_seconds": -5}, ["stack_wait_seconds", "-5", "1 second or more"]),
+    ({"stack_name": "My Stack"}, ["stack_name", "My Stack", "lower-case"]),
+    ({"docker_log_max_size": "ten"}, ["docker_log_max_size", "ten"]),
+    ({"docker_engine_source": "snap"}, ["docker_engine_source", "snap"]),
+]
+#: What `status`, `open` and `destroy` are given as a name, and is none.
+NAMES = ["", "..", "../..", "a/b", "UP", "$(id)"]
+
+
+def changes(requests: list[dict[str, Any]]) -> list[str]:
+    """The calls that change something in EC2, of a part of the lab's log of requests."""
+    return [line["action"] for line in requests if not line["action"].startswith(("Describe", "Get"))]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +88,7 @@ def keys(lab: Checkout) -> None:
 @pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize(("words", "said"), ROWS, ids=[" ".join(words)[:40] for words, _ in ROWS])
 def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
-    before = everything(lab.ec2())
+    before = len(lab.requests())
     name = [] if "--name" in words else ["--name", "refused"]
     done = lab.orchestrate("up", *name, *words)
     assert done.returncode == 2, done.stderr
@@ -72,27 +96,50 @@ def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
     answer = [line for line in done.stderr.splitlines() if not line.startswith("[")]
     assert len(answer) == 1, answer
     assert [part for part in said if part not in answer[0]] == [], answer[0]
-    assert everything(lab.ec2()) == before
+    assert changes(lab.requests()[before:]) == []
+
+
+@pytest.mark.parametrize(("variables", "said"), VARIABLES, ids=[json.dumps(given) for given, _ in VARIABLES])
+def test_ansible_playbook_refuses(lab: Checkout, variables: dict[str, Any], said: list[str]) -> None:
+    before = len(lab.requests())
+    done = lab.run("ansible-playbook", "playbooks/provision.yml", "--extra-vars", json.dumps({"slipway_name": "refused"} | variables))
+    assert done.returncode == 2, done.stdout + done.stderr
+    # Ansible folds its messages.
+    answer = " ".join((done.stdout + done.stderr).split())
+    assert [part for part in said if part not in answer] == [], answer
+    assert changes(lab.requests()[before:]) == []
+
+
+def test_a_file_of_variables_is_read_by_both(lab: Checkout) -> None:
+    mine = lab.path / "inventory" / "lab" / "group_vars" / "all" / "mine.yml"
+    mine.write_text("stack_wait_secnds: 5\n")
+    try:
+        for done in (lab.orchestrate("up", "--name", "refused"), lab.run("ansible-playbook", "site.yml")):
+            assert done.returncode == 2, done.stdout + done.stderr
+            assert "Did you mean stack_wait_seconds" in done.stdout + done.stderr
+    finally:
+        mine.unlink()
 
 
 @pytest.mark.parametrize("verb", [["status"], ["open"], ["destroy", "--yes"]], ids=lambda verb: verb[0])
-@pytest.mark.parametrize("name", ["", "..", "../..", "a/b", "UP", "$(id)"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_is_no_name_reaches_no_folder(lab: Checkout, verb: list[str], name: str) -> None:
     (lab.path / ".slipway" / "lab" / "machines").mkdir(exist_ok=True)
-    before = sorted(path for path in (lab.path / ".slipway" / "lab").rglob("*") if path.name != "api.log")
+    before, asked = sorted((lab.path / ".slipway" / "lab").rglob("*")), len(lab.requests())
     done = lab.orchestrate(*verb, "--name", name)
     assert done.returncode == 2, done.stderr
     assert "ec2_instance_name" in done.stderr
-    assert sorted(path for path in (lab.path / ".slipway" / "lab").rglob("*") if path.name != "api.log") == before
+    assert sorted((lab.path / ".slipway" / "lab").rglob("*")) == before
+    assert changes(lab.requests()[asked:]) == []
 
 
 def test_a_dry_run_of_a_new_machine_tells_and_makes_nothing(lab: Checkout) -> None:
-    before = everything(lab.ec2())
+    before = len(lab.requests())
     done = lab.orchestrate("up", "--dry-run", "--name", "planned")
     assert done.returncode == 0, done.stderr
     assert "Tell that an instance would be made: would change" in done.stderr
     assert "changes would be made" in done.stdout
-    assert everything(lab.ec2()) == before
+    assert changes(lab.requests()[before:]) == []
     assert not (lab.path / ".slipway" / "lab" / "machines" / "planned").exists()
 
 

@@ -93,13 +93,16 @@ def archive(files: dict[str, tuple[str | bytes, int]]) -> bytes:
 @pytest.fixture(scope="session")
 def client() -> Iterator[docker.DockerClient]:
     # Installed and started where there is none: these tests may be the first that need one.
-    with closing(engine.connect(print)) as connected:
+    with engine.alone(print):
+        connected = engine.connect(print)
+    with closing(connected):
         yield connected
 
 
 @pytest.fixture(scope="session")
 def image(client: docker.DockerClient) -> Callable[[str], str]:
-    tags = images.ensure(client)
+    with engine.alone(print):
+        tags = images.ensure(client)
     return lambda name: tags[name]
 
 

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from lab import config
-from tests.conftest import Checkout
+from tests.conftest import Checkout, ssh_group
 
 
 class Host:
@@ -30,11 +30,12 @@ class Host:
         self.ec2.import_key_pair(KeyName="lab-test", PublicKeyMaterial=self.key.with_suffix(".pub").read_bytes())
         images = self.ec2.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"]
         self.image = max(images, key=lambda image: image["CreationDate"])["ImageId"]
+        self.group = ssh_group(self.ec2, "lab-test")
         self.id = self.launch()["InstanceId"]
 
     def launch(self, **changes: Any) -> dict[str, Any]:
-        wanted = {"ImageId": self.image, "InstanceType": "t2.micro", "KeyName": "lab-test", "MinCount": 1, "MaxCount": 1}
-        return dict(self.ec2.run_instances(**wanted | changes)["Instances"][0])
+        wanted = {"ImageId": self.image, "InstanceType": "t2.micro", "KeyName": "lab-test", "SecurityGroupIds": [self.group]}
+        return dict(self.ec2.run_instances(MinCount=1, MaxCount=1, **wanted | changes)["Instances"][0])
 
     def facts(self) -> dict[str, Any]:
         return dict(self.ec2.describe_instances(InstanceIds=[self.id])["Reservations"][0]["Instances"][0])
@@ -64,6 +65,7 @@ def host(lab: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ho
         host.ec2.terminate_instances(InstanceIds=[host.id])
         host.until("terminated")
     host.ec2.delete_key_pair(KeyName="lab-test")
+    host.ec2.delete_security_group(GroupId=host.group)
 
 
 def identity(lab: Checkout) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def text_of(status: dict[str, Any]) -> str:
 def test_the_document_has_what_its_page_promises() -> None:
     page = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
     status = json.loads(render.as_json(document()))
-    assert list(status) == ["target", "instance", "engine", "services", "url"]
+    assert list(status) == ["target", "instance", "engine", "services", "fit", "exposure", "url", "certificate_sha256"]
     for fields in (status, status["instance"], status["services"]["redis"]):
         for name in fields:
             assert f"`{name}`" in page or f'"{name}"' in page, name
@@ -38,6 +38,12 @@ def test_status_names_the_instance_each_service_and_the_url() -> None:
     assert "(private 10." in lines[1]
     assert [line.split()[:3] for line in lines[2:6]] == [[name, "running", "healthy"] for name in ("jupyter", "mongo", "postgres", "redis")]
     assert lines[-1] == "Jupyter   http://127.0.0.1:8888/lab?token=t"
+
+
+def test_by_tls_the_fingerprint_follows_the_url() -> None:
+    published = dict(result(UP).published) | {"exposure": "public", "certificate_sha256": "AB:CD"}
+    lines = text_of(render.status_document("lab", published, "https://198.18.0.57/lab?token=t")).splitlines()
+    assert lines[-2:] == ["Jupyter   https://198.18.0.57/lab?token=t", "Its certificate has the SHA-256 fingerprint AB:CD"]
 
 
 def test_status_says_what_to_type_next() -> None:
@@ -63,6 +69,14 @@ def test_a_service_that_died_for_memory_is_called_so() -> None:
     assert "    - of 61 MiB" in line
 
 
+def test_a_type_that_would_fit_is_named_where_it_is_known() -> None:
+    whole = document()
+    assert "twice its limit" not in text_of(whole)
+    fit = {"memory_mib": 1694, "type": "t2.small"}
+    assert "twice its limit on t2.small (1694 MiB or more)" in text_of(whole | {"fit": fit})
+    assert "twice its limit on a machine of 1694 MiB or more" in text_of(whole | {"fit": fit | {"type": None}})
+
+
 def test_bad_input_is_told_alone_and_a_failure_with_its_place_and_log() -> None:
     assert render.failure(Failure("t", "h", "field: x", Exit.BAD_INPUT), Path("/log"), "python orchestrate.py up") == "field: x"
     text = render.failure(Failure("Wait", "h", "silence", Exit.FAILED), Path("/log"), "python orchestrate.py up")
@@ -82,9 +96,20 @@ def test_progress_tells_what_changed() -> None:
     assert lines[-1].endswith("tunnel: Open the tunnel: changed")
 
 
+def test_progress_repeats_the_warnings_of_the_projects_own_modules() -> None:
+    stream = io.StringIO()
+    progress = render.Progress(stream)
+    for action in ("ec2_look", "amazon.aws.ec2_security_group", "ansible.builtin.command"):
+        data = {"task": "t", "task_action": action, "res": {"changed": False, "warnings": [f"by {action}"]}}
+        progress.event({"event": "runner_on_ok", "event_data": data})
+    assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["WARNING: by ec2_look"]
+
+
 def test_the_token_is_read_from_its_file_only(tmp_path: Path) -> None:
     token = tmp_path / "jupyter_token"
     assert render.url_with_token("http://127.0.0.1:1/lab", token) == "http://127.0.0.1:1/lab"
     token.write_text("secret\n")
     assert render.url_with_token("http://127.0.0.1:1/lab", token) == "http://127.0.0.1:1/lab?token=secret"
     assert render.url_with_token(None, token) is None
+    token.write_text("a secret&with#signs\n")
+    assert render.url_with_token("http://127.0.0.1:1/lab", token) == "http://127.0.0.1:1/lab?token=a%20secret%26with%23signs"

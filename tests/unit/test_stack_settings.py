@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
@@ -24,13 +25,18 @@ init_plugin_loader([])
 SUBSETS = [list(chosen) for count in range(1, 5) for chosen in combinations(SERVICES, count)]
 
 
-def settings(services: list[str], memory_mib: int = 1024) -> dict[str, str]:
+def settings(services: list[str], memory_mib: int = 1024, **inputs: Any) -> dict[str, str]:
     """What env.j2 renders for these services on a machine of this size."""
     loader = DataLoader()
     variables: dict[str, Any] = {}
     for name in ("defaults", "vars"):
         variables |= loader.load_from_file(str(ROLE / name / "main.yml"), trusted_as_template=True)
-    variables |= {"stack_services": services, "stack_memory_mib": memory_mib, "role_path": str(ROLE), "ansible_managed": "by a test"}
+    variables |= {
+        "stack_services": services,
+        "stack_memory_mib": memory_mib,
+        "role_path": str(ROLE),
+        "ansible_managed": "by a test",
+    } | inputs
     # As Ansible's own template module reads it.
     templar = Templar(loader, variables).copy_with_new_env()
     text = templar.template(trust_as_template((ROLE / "templates" / "env.j2").read_text()), overrides={"trim_blocks": True})
@@ -86,3 +92,64 @@ def test_upstream_images_are_named_by_tag_and_digest() -> None:
         assert ":" in tag.rpartition("/")[2], key
         assert digest.startswith("sha256:"), key
         assert len(digest) == len("sha256:") + 64, key
+
+
+@pytest.mark.parametrize("services", [["jupyter"], ["redis", "jupyter", "postgres"]])
+def test_by_tls_jupyter_has_the_public_port_and_no_other(services: list[str], tmp_path: Path) -> None:
+    project = composed(tmp_path, settings(services, stack_jupyter_exposure="public", stack_jupyter_public_port=8443))
+    jupyter = project["services"]["jupyter"]
+    assert [(port["published"], port["target"]) for port in jupyter["ports"]] == [("8443", 8888)]
+    assert jupyter["ports"][0]["host_ip"] == str(ipaddress.IPv4Address(0))
+    pair = "--ServerApp.certfile=/run/secrets/self_signed.crt --ServerApp.keyfile=/run/secrets/self_signed.key"
+    assert jupyter["command"] == ["start-notebook.py", *pair.split()]
+    assert "openssl s_client" in jupyter["healthcheck"]["test"][-1]
+    assert {name for name, service in project["services"].items() if service.get("ports")} == {"jupyter"}
+    # What the other mode has besides stays.
+    assert jupyter["healthcheck"]["retries"] == 3
+    assert jupyter["mem_limit"]
+
+
+def value(name: str, **given: Any) -> Any:
+    """What one of the role's own variables comes to."""
+    loader = DataLoader()
+    variables: dict[str, Any] = {}
+    for file in ("defaults", "vars"):
+        variables |= loader.load_from_file(str(ROLE / file / "main.yml"), trusted_as_template=True)
+    return Templar(loader, variables | given).template(trust_as_template(f"{{{{ {name} }}}}"))
+
+
+@pytest.mark.parametrize(
+    ("image", "major"),
+    [
+        ("postgres:15.19-bookworm@sha256:" + "0" * 64, "15"),
+        ("registry.lab:5000/postgres:16", "16"),
+        ("postgres:17-alpine", "17"),
+        # Nothing that could be known.
+        ("postgres:latest", ""),
+        ("postgres:15beta1", ""),
+        ("registry.lab:5000/postgres@sha256:" + "0" * 64, ""),
+        ("timescale/timescaledb:2.17-pg15", ""),
+    ],
+)
+def test_the_major_version_of_postgresql_is_read_from_a_tag_that_tells_it(image: str, major: str) -> None:
+    assert value("__stack_postgres_wanted", stack_images={"postgres": image}) == major
+
+
+@pytest.mark.parametrize(
+    ("killed", "memory_mib"), [({"jupyter": 334}, 1636), ({"redis": 61}, 1694), ({"jupyter": 334, "redis": 61}, 1694), ({}, 0)]
+)
+def test_the_machine_that_would_fit_gives_twice_the_limit(killed: dict[str, int], memory_mib: int) -> None:
+    services = {name: {"out_of_memory": name in killed, "memory_limit_mib": killed.get(name, 0)} for name in SERVICES}
+    fit = int(value("__stack_fit_mib", stack_services=list(SERVICES), __stack_look={"services": services}))
+    assert fit == memory_mib
+    for name, limit in killed.items():
+        assert int(settings(list(SERVICES), fit)[f"{name.upper()}_MEMORY"].removesuffix("m")) >= 2 * limit
+
+
+def test_room_for_images_is_asked_for_only_where_they_are_missing() -> None:
+    images = value("__stack_engine_names", stack_name="slipway", role_path=str(ROLE))
+    assert images["redis"].startswith("redis@sha256:")
+    given = {"stack_services": list(SERVICES), "role_path": str(ROLE), "stack_images": {}, "stack_free_disk_mib": 100}
+    assert int(value("__stack_wanted_disk_mib", __stack_look={"images": list(images.values())}, **given)) == 100
+    assert int(value("__stack_wanted_disk_mib", __stack_look={"images": [images["jupyter"]]}, **given)) == 100 + 1024 + 512 + 256
+    assert int(value("__stack_wanted_disk_mib", __stack_look={"images": []}, **given | {"stack_free_disk_mib": 0})) == 0

@@ -1,0 +1,33 @@
+"""What goes wrong with a machine that is up, and what its user must then see: one table, and a test for each of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from tests.conftest import Checkout
+
+
+def serves(machine: Checkout) -> None:
+    """Every service is healthy: the fault has left no trace."""
+    shown = machine.on_host("docker ps --format '{{.Names}} {{.Status}}'").splitlines()
+    assert sorted(line.split()[0] for line in shown) == [f"slipway-{name}-1" for name in ("jupyter", "mongo", "postgres", "redis")]
+    assert [line for line in shown if "(healthy)" not in line] == []
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A row. While `inject` lasts, the command ends with `code` and says all of `says`; when it is over, `after` holds."""
+
+    #: What goes wrong, in few words; the test's name.
+    row: str
+    #: Makes the fault on entry and takes it back on exit.
+    inject: Callable[[Checkout], AbstractContextManager[object]]
+    #: The exit code: 0 done, 2 bad input, 3 refused, 4 failed, 5 needs a person.
+    code: int
+    #: What the command prints: each of these words.
+    says: tuple[str, ...] = ()
+    #: The words of `orchestrate.py`.
+    words: tuple[str, ...] = ("up",)
+    after: Callable[[Checkout], None] = serves

@@ -1,0 +1,120 @@
+"""What docs/security.md says of the containers and the engine, read from the running machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.conftest import Checkout
+
+#: The capabilities of a store's entry point: it gives the volume to the server's user, and becomes that user.
+BECOMES_ITS_USER = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
+CAPABILITIES: dict[str, set[str]] = {
+    "jupyter": set(),
+    "redis": BECOMES_ITS_USER,
+    "mongo": BECOMES_ITS_USER,
+    "postgres": BECOMES_ITS_USER,
+}
+SERVICES = sorted(CAPABILITIES)
+#: Folders of the stack on the machine that a container may see, and how.
+MOUNTS = {
+    "/home/ubuntu/slipway/work": True,
+    "/home/ubuntu/slipway/secrets": False,
+    "/home/ubuntu/slipway/redis": False,
+    "/home/ubuntu/slipway/secrets/redis_password": False,
+    "/home/ubuntu/slipway/secrets/mongo_password": False,
+    "/home/ubuntu/slipway/secrets/postgres_password": False,
+}
+
+
+@pytest.fixture(scope="module")
+def inspected(machine: Checkout) -> dict[str, dict[str, Any]]:
+    """`docker inspect` of each container, by its service."""
+    all_of_them = json.loads(machine.on_host("docker inspect $(docker ps --all --quiet)"))
+    return {item["Config"]["Labels"]["com.docker.compose.service"]: item for item in all_of_them}
+
+
+@pytest.fixture(scope="module")
+def info(machine: Checkout) -> dict[str, Any]:
+    return dict(json.loads(machine.on_host("docker info --format '{{json .}}'")))
+
+
+def test_there_is_no_other_container(inspected: dict[str, dict[str, Any]]) -> None:
+    assert sorted(inspected) == SERVICES
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_privileges(inspected: dict[str, dict[str, Any]], service: str) -> None:
+    host = inspected[service]["HostConfig"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert host["CapDrop"] == ["ALL"]
+    assert {name.removeprefix("CAP_") for name in host["CapAdd"] or []} == CAPABILITIES[service]
+    assert host["Privileged"] is False
+    assert host["Devices"] in (None, [])
+    assert {host[mode] for mode in ("PidMode", "UTSMode", "UsernsMode", "CgroupParent")} == {""}
+    assert host["IpcMode"] == "private"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_limits(inspected: dict[str, dict[str, Any]], service: str) -> None:
+    host = inspected[service]["HostConfig"]
+    assert 0 < host["PidsLimit"] <= 2048
+    assert host["Memory"] > 0
+    # Equal: no swap on top.
+    assert host["MemorySwap"] == host["Memory"]
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert inspected[service]["Config"]["Healthcheck"]["Test"]
+    assert host["LogConfig"]["Type"] == "json-file"
+    assert {"max-size", "max-file"} <= set(host["LogConfig"]["Config"])
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_mounts(inspected: dict[str, dict[str, Any]], service: str) -> None:
+    binds = {item["Source"]: item["RW"] for item in inspected[service]["Mounts"] if item["Type"] == "bind"}
+    assert binds.items() <= MOUNTS.items()
+    assert {item["Type"] for item in inspected[service]["Mounts"]} <= {"bind", "volume"}
+    assert {item["Propagation"] for item in inspected[service]["Mounts"]} <= {"", "rprivate"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_network_and_ports(inspected: dict[str, dict[str, Any]], service: str) -> None:
+    assert list(inspected[service]["NetworkSettings"]["Networks"]) == ["slipway_default"]
+    published = {port: [item["HostIp"] for item in to] for port, to in inspected[service]["HostConfig"]["PortBindings"].items()}
+    assert published == ({"8888/tcp": ["127.0.0.1"]} if service == "jupyter" else {})
+
+
+def test_each_server_runs_as_a_user_of_its_own(machine: Checkout) -> None:
+    for service in SERVICES:
+        said = machine.on_host(f"docker top slipway-{service}-1 -eo pid,uid,comm").splitlines()[1:]
+        servers = {line.split()[1] for line in said if line.split()[2] not in ("tini", "docker-init")}
+        assert "0" not in servers, said
+
+
+def test_no_server_keeps_a_capability(machine: Checkout) -> None:
+    """The entry point has some; it ends when the server starts."""
+    for service in SERVICES:
+        said = machine.on_host(f"docker exec slipway-{service}-1 cat /proc/1/status")
+        fields = dict(line.split(":", 1) for line in said.splitlines())
+        assert int(fields["CapEff"], 16) == 0, service
+        assert fields["NoNewPrivs"].strip() == "1"
+
+
+def test_the_engine_listens_on_no_tcp_port(machine: Checkout, info: dict[str, Any]) -> None:
+    listening = machine.on_host("sudo ss --listening --tcp --numeric --processes --no-header").splitlines()
+    assert listening
+    assert [line for line in listening if '"dockerd"' in line] == []
+    # Debian's containerd serves its own streams on the loopback.
+    assert [line for line in listening if '"containerd"' in line and "127.0.0.1:" not in line] == []
+    assert machine.on_host("stat --format '%a %U %G' /var/run/docker.sock").split() == ["660", "root", "docker"]
+    assert info["Swarm"]["LocalNodeState"] == "inactive"
+
+
+def test_the_engine_is_set_up_as_told(machine: Checkout, info: dict[str, Any]) -> None:
+    assert info["Driver"] == "overlay2"
+    assert info["ExperimentalBuild"] is False
+    assert info["LoggingDriver"] == "json-file"
+    assert any(option.startswith("name=seccomp") for option in info["SecurityOptions"])
+    assert [name for name, facts in info["RegistryConfig"]["IndexConfigs"].items() if not facts["Secure"]] == []
+    assert machine.on_host("stat --format '%a %U %G' /etc/docker/daemon.json").split()[1:] == ["root", "root"]

@@ -1,0 +1,83 @@
+"""What is pinned is checked: another image, key or package than the pinned one fails the run, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+from tests.conftest import PROJECT, Checkout
+
+IMAGES = {
+    "jupyter": "registry.lab:5000/jupyter/scipy-notebook:lab",
+    "redis": "registry.lab:5000/redis:7.0",
+    "mongo": "registry.lab:5000/mongo:6.0",
+    "postgres": "registry.lab:5000/postgres:15",
+}
+#: Of the Python lock: small, with no dependency, and the same file on every platform.
+PACKAGE = "jmespath"
+
+
+def deploy(checkout: Checkout, **variables: object) -> subprocess.CompletedProcess[str]:
+    return checkout.run("ansible-playbook", "playbooks/deploy.yml", "--extra-vars", json.dumps(variables))
+
+
+def containers(machine: Checkout) -> list[str]:
+    return sorted(machine.on_host("docker ps --no-trunc --format '{{.ID}} {{.Names}}'").splitlines())
+
+
+def test_a_wrong_image_digest_fails_and_the_old_containers_serve(machine: Checkout) -> None:
+    before = containers(machine)
+    digest = "0" * 64
+    wrong = deploy(machine, stack_images=IMAGES | {"redis": f"registry.lab:5000/redis@sha256:{digest}"})
+    serving = containers(machine), machine.answer("status")["services"]
+    mended = machine.answer("up")
+    assert wrong.returncode != 0
+    said = wrong.stdout + wrong.stderr
+    assert "redis" in said.partition("fatal:")[2]
+    assert digest in said
+    assert serving[0] == before
+    assert {facts["health"] for facts in serving[1].values()} == {"healthy"}
+    assert containers(machine) == before
+    assert {facts["health"] for facts in mended["services"].values()} == {"healthy"}
+
+
+def install(lock: Path, target: Path) -> subprocess.CompletedProcess[str]:
+    """As the Makefile installs the lock, into a folder of its own."""
+    pip = [str(PROJECT / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    command = [*pip, "--require-hashes", "--no-deps", "--target", str(target), "--requirement", str(lock)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def locked(package: str) -> str:
+    """A package's lines of the lock."""
+    found = re.search(rf"^{package}==.*(?:\n    --hash=.*)+", (PROJECT / "requirements.lock").read_text(), re.M)
+    assert found
+    return found[0] + "\n"
+
+
+def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "right.lock", tmp_path / "wrong.lock"
+    right.write_text(locked(PACKAGE))
+    # One digit of each: the package may come as a wheel or as a source archive.
+    wrong.write_text(re.sub(r"sha256:(.)", lambda found: "sha256:" + ("0" if found[1] != "0" else "1"), locked(PACKAGE)))
+    done = install(right, tmp_path / "right")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "right" / PACKAGE).is_dir()
+    refused = install(wrong, tmp_path / "wrong")
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert not (tmp_path / "wrong" / PACKAGE).exists()
+
+
+def test_every_pin_of_a_lock_has_a_hash() -> None:
+    locks = [*PROJECT.glob("requirements*.lock"), *(PROJECT / "lab" / "images").glob("*/requirements.txt")]
+    locks.append(PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter" / "requirements.txt")
+    assert len(locks) == 5
+    for lock in locks:
+        for entry in re.split(r"\n(?=[A-Za-z0-9])", lock.read_text().replace("\\\n", " ")):
+            if entry and not entry.startswith("#"):
+                assert re.match(r"[\w.\[\],-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", entry), f"{lock}: {entry}"
+    npm = json.loads((PROJECT / "lab" / "images" / "mongo" / "package-lock.json").read_text())["packages"]
+    assert [name for name, facts in npm.items() if name and not facts.get("link") and not facts.get("integrity")] == []
