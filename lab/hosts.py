@@ -69,6 +69,8 @@ class Hosts:
             host_config = self._client.api.create_host_config(
                 mounts=[Mount("/var/lib/docker", disk.name, no_copy=True)],
                 tmpfs={"/run": "", "/run/lock": ""},
+                # As on EC2: Docker's own default for a container is 0.
+                sysctls={"net.ipv4.ip_unprivileged_port_start": "1024"},
                 network_mode=public.name,
             )
             created = self._client.api.create_container(

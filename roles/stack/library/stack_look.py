@@ -149,6 +149,9 @@ def listens(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            # A port below 1024, which only root binds: whoever listens there answers.
+            return probe.connect_ex(("127.0.0.1", port)) == 0
         except OSError:
             return True
     return False
