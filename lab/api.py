@@ -92,6 +92,8 @@ class Application:
         action = params["Action"]
         region = _region(environ)
         try:
+            if region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
+                raise rules.RefusalError("AuthFailure", "Credential should be scoped to a valid region.", 401)
             World.faults.before(action)
             rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
             if action == "RunInstances" and params.get("ClientToken"):

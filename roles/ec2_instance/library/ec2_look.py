@@ -40,6 +40,7 @@ ssh_cidrs: {type: list, returned: always, description: What was given.}
 """
 
 import difflib
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
@@ -60,6 +61,8 @@ except ImportError:
 
 # How EC2 refuses a signature that is too old or from the future.
 SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
+#: By so much AWS lets a request's time differ from its own; below that the clock is not the reason.
+SKEW_SECONDS = 300
 #: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
 PORT = {
     "port": {"type": "raw", "required": True},
@@ -159,6 +162,8 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     except WrongError as wrong:
         asked.refuse(*wrong.args)
     instance, ending = asked.instance()
+    if instance is None:
+        check_region(module)
     wanted = module.params["instance_type"]
     facts = asked.type_facts(instance["InstanceType"] if instance else wanted)
     if instance and module.params["image_name"] and wanted != instance["InstanceType"]:
@@ -214,12 +219,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    region = module.region
-    session = Session()
-    known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
-    if region not in known:
-        near = difflib.get_close_matches(region or "", known, n=3) or ["eu-central-1", "us-east-1"]
-        module.fail_json(msg=f"slipway_region: {region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
+    if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", module.region or ""):
+        check_region(module)
     try:
         module.exit_json(**{key: snake(normalize_boto3_result(value)) for key, value in look(module).items()})
     except NoCredentialsError:
@@ -228,11 +229,22 @@ def main() -> None:
             exit_code=2,
         )
     except EndpointConnectionError as failure:
+        check_region(module)
         module.fail_json(
             msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4
         )
     except (BotoCoreError, ClientError) as failure:
+        check_region(module)
         module.fail_json_aws(failure, msg=f"EC2 could not be asked{skew(failure)}", exit_code=4)
+
+
+def check_region(module: AnsibleAWSModule) -> None:
+    """Refuse a region that EC2 does not have. It takes a while, so not where an instance was found in it."""
+    session = Session()
+    known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
+    if module.region not in known:
+        near = difflib.get_close_matches(module.region or "", known, n=3) or ["eu-central-1", "us-east-1"]
+        module.fail_json(msg=f"slipway_region: {module.region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
 
 
 def skew(failure: Exception) -> str:
@@ -242,11 +254,9 @@ def skew(failure: Exception) -> str:
         return ""
     date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     seconds = round((datetime.now(UTC) - date).total_seconds())
-    return (
-        f": this computer's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} EC2's; set it right first"
-        if seconds
-        else ""
-    )
+    if abs(seconds) < SKEW_SECONDS:
+        return ""
+    return f": this computer's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} EC2's; set it right first"
 
 
 if __name__ == "__main__":
