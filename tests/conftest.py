@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 from botocore.config import Config
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -80,6 +81,21 @@ class Checkout:
         assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
+    @contextlib.contextmanager
+    def given(self, variables: dict[str, Any], file: str = "mine.yml") -> Iterator[Path]:
+        """A file of the user's own variables, as the README tells; it comes after the lab's own, and the last one holds."""
+        path = self.path / "inventory" / "lab" / "group_vars" / "all" / file
+        with path.open("x") as text:
+            yaml.safe_dump(variables, text)
+        try:
+            yield path
+        finally:
+            path.unlink()
+
+    def containers(self) -> list[str]:
+        """The ids of the default machine's containers."""
+        return sorted(self.on_host("docker ps --quiet --no-trunc").split())
+
     @property
     def lab(self) -> config.Lab:
         """The lab of this checkout."""
@@ -118,6 +134,10 @@ class Checkout:
             aws_secret_access_key=CREDENTIALS["secret_key"],
             config=Config(retries={"total_max_attempts": 1}),
         )
+
+
+#: The images that a machine of the lab is given, by service.
+IMAGES: dict[str, str] = yaml.safe_load((PROJECT / "inventory" / "lab" / "group_vars" / "all" / "lab.yml").read_text())["stack_images"]
 
 
 def ssh_group(ec2: Any, name: str) -> str:

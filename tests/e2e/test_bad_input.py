@@ -32,6 +32,8 @@ ROWS: list[tuple[list[str], list[str]]] = [
     (["--name", "../up"], ["ec2_instance_name", "../up", "Allowed"]),
     (["--name", "{{ 7*7 }}"], ["slipway_name", "{{ 7*7 }}", "Allowed"]),
     (["--region", "mars-1"], ["slipway_region", "'mars-1'", "Did you mean"]),
+    (["--region", "eu-mars-1"], ["slipway_region", "'eu-mars-1'", "Did you mean"]),
+    (["--region", ""], ["slipway_region", "Did you mean"]),
     (["--key-file", "missing"], ["ec2_instance_key_file", "missing", "does not exist"]),
     (["--key-file", "."], ["ec2_instance_key_file", "is not a file"]),
     (["--key-file", "open.key"], ["ec2_instance_key_file", "open.key", "0644", "chmod 600"]),
@@ -111,14 +113,10 @@ def test_ansible_playbook_refuses(lab: Checkout, variables: dict[str, Any], said
 
 
 def test_a_file_of_variables_is_read_by_both(lab: Checkout) -> None:
-    mine = lab.path / "inventory" / "lab" / "group_vars" / "all" / "mine.yml"
-    mine.write_text("stack_wait_secnds: 5\n")
-    try:
+    with lab.given({"stack_wait_secnds": 5}):
         for done in (lab.orchestrate("up", "--name", "refused"), lab.run("ansible-playbook", "site.yml")):
             assert done.returncode == 2, done.stdout + done.stderr
             assert "Did you mean stack_wait_seconds" in done.stdout + done.stderr
-    finally:
-        mine.unlink()
 
 
 @pytest.mark.parametrize("verb", [["status"], ["open"], ["destroy", "--yes"]], ids=lambda verb: verb[0])

@@ -16,15 +16,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e import certificates
-from tests.e2e.exposure import OWN, PUBLIC, keep
+from tests.e2e.exposure import OWN, PUBLIC, of
 from tests.e2e.test_open_ports import open_ports
-
-
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificates.make(tmp_path_factory.mktemp("a tls fólder"))
-
 
 # Jupyter by TLS, on the machine of the other tests, which ends as it was.
 
@@ -63,20 +56,19 @@ def fingerprint(address: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def public(machine: Checkout, tls: Path) -> Iterator[tuple[Checkout, dict[str, Any]]]:
+def public(machine: Checkout) -> Iterator[tuple[Checkout, dict[str, Any]]]:
     """The machine in the mode `public`, with what `up` said; then back in the mode `tunnel`, with its data, its URL and its doors."""
     before, containers, count = machine.answer("status"), stores(machine), int(in_jupyter(machine, COUNT))
     assert before["exposure"] == "tunnel"
     assert before["certificate_sha256"] is None
-    mine = keep(machine, PUBLIC)
     try:
-        planned = machine.orchestrate("up", "--dry-run")
-        assert planned.returncode == 0, planned.stderr
-        assert "Make the key of the certificate: would change" in planned.stderr
-        assert machine.answer("status")["url"] == before["url"]
-        said = machine.answer("up")
-        assert machine.answer("up")["changed"] == 0
-        mine.unlink()
+        with machine.given(PUBLIC):
+            planned = machine.orchestrate("up", "--dry-run")
+            assert planned.returncode == 0, planned.stderr
+            assert "Make the key of the certificate: would change" in planned.stderr
+            assert machine.answer("status")["url"] == before["url"]
+            said = machine.answer("up")
+            assert machine.answer("up")["changed"] == 0
         # The tunnel's port is remembered, and nobody listens there. It is held, lest another checkout's tunnel takes it.
         port = json.loads((machine.path / ".slipway" / "lab" / "machines" / "slipway" / "tunnel.json").read_text())["port"]
         assert not reaches("127.0.0.1", port)
@@ -84,7 +76,6 @@ def public(machine: Checkout, tls: Path) -> Iterator[tuple[Checkout, dict[str, A
             # From here on no variable tells the mode: `status` and `open` see it.
             yield machine, said
     finally:
-        mine.unlink(missing_ok=True)
         after = machine.answer("up")
         secrets = machine.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets"
         for path in [*secrets.glob("*.crt"), *secrets.glob("*.key")]:
@@ -145,24 +136,18 @@ def test_the_named_network_reaches_ssh_and_tls_and_no_other_anything(
 
 def test_a_certificate_of_the_users_own(public: tuple[Checkout, dict[str, Any]], tls: Path) -> None:
     machine, said = public
-    mine = keep(machine, PUBLIC | OWN, tls)
-    try:
+    with machine.given(of(PUBLIC | OWN, tls)):
         own = machine.answer("up")
         assert own["certificate_sha256"] == fingerprint(own["instance"]["public_ip"]) != said["certificate_sha256"]
         assert "JupyterLab" in get(own["url"], tls / "own.crt")
-        keep(machine, PUBLIC)
+    with machine.given(PUBLIC):
         # The one that users have compared comes back.
         assert machine.answer("up")["certificate_sha256"] == said["certificate_sha256"]
-    finally:
-        mine.unlink()
 
 
 def test_the_preset_warns_on_the_terminal_too(machine: Checkout) -> None:
-    mine = keep(machine, {"ec2_instance_group_preset": "book"})
-    try:
+    with machine.given({"ec2_instance_group_preset": "book"}):
         planned = machine.orchestrate("up", "--dry-run")
-    finally:
-        mine.unlink()
     assert planned.returncode == 0, planned.stderr
     assert "WARNING: ec2_instance_group_preset: book opens the ports 22, 80, 443" in planned.stderr
     assert planned.stderr.count("WARNING") == 1

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e import certificates
-from tests.e2e.exposure import NAMED, OWN, PUBLIC, keep
+from tests.e2e.exposure import NAMED, OWN, PUBLIC, of
 from tests.e2e.test_bad_input import changes
 
 DOOR = {"port": 8080, "cidrs": [NAMED]}
@@ -47,19 +46,11 @@ ROWS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return certificates.make(tmp_path_factory.mktemp("a tls fólder"))
-
-
 @pytest.mark.parametrize(("variables", "said"), ROWS, ids=[f"{number}-{said[0]}" for number, (_, said) in enumerate(ROWS)])
 def test_up_refuses(lab: Checkout, tls: Path, variables: dict[str, Any], said: list[str]) -> None:
     before = len(lab.requests())
-    mine = keep(lab, variables, tls)
-    try:
+    with lab.given(of(variables, tls)):
         done = lab.orchestrate("up", "--name", "refused")
-    finally:
-        mine.unlink()
     assert done.returncode == 2, done.stderr
     answer = " ".join(line for line in done.stderr.splitlines() if not line.startswith("["))
     assert [part for part in said if part not in answer] == [], answer

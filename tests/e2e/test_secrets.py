@@ -33,15 +33,11 @@ UP = ("up", "--name", "vaulted")
 @contextmanager
 def mine(checkout: Checkout, secrets: object, vault: dict[str, str] | None = None) -> Iterator[None]:
     """A variables file of the user's own; encrypted where there is a password for it."""
-    path = checkout.path / "inventory" / "lab" / "group_vars" / "all" / "mine.yml"
-    path.write_text(json.dumps({"stack_secrets": secrets}))
-    try:
+    with checkout.given({"stack_secrets": secrets}) as path:
         if vault:
             done = checkout.run("ansible-vault", "encrypt", str(path), **vault)
             assert done.returncode == 0, done.stderr
         yield
-    finally:
-        path.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +117,8 @@ def test_no_secret_of_the_file_is_shown(vaulted: Checkout, vault: dict[str, str]
 
 
 def test_another_secret_over_a_volume_is_refused_and_not_shown(vaulted: Checkout, vault: dict[str, str]) -> None:
-    path = vaulted.path / "inventory" / "lab" / "group_vars" / "all" / "mine_too.yml"
-    path.write_text(json.dumps({"stack_secrets": SECRETS | {"postgres": "another canary-canary"}}))
-    try:
+    with vaulted.given({"stack_secrets": SECRETS | {"postgres": "another canary-canary"}}, "mine_too.yml"):
         done = vaulted.orchestrate(*UP, **vault)
-    finally:
-        path.unlink()
     assert done.returncode == 3, done.stderr
     assert "stack_secrets.postgres is another secret" in done.stderr
     assert "slipway_postgres_data" in done.stderr

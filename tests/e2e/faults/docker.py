@@ -20,13 +20,9 @@ Inject = Callable[[Checkout], AbstractContextManager[object]]
 _BEFORE: list[str] = []
 
 
-def containers(machine: Checkout) -> list[str]:
-    return sorted(machine.on_host("docker ps --quiet --no-trunc").split())
-
-
 def remember(machine: Checkout) -> None:
     """Keep the containers' ids, and a row in a store."""
-    _BEFORE[:] = containers(machine)
+    _BEFORE[:] = machine.containers()
     machine.on_host(redis("SET fault kept"))
 
 
@@ -37,7 +33,7 @@ def redis(command: str) -> str:
 def the_same_serve(machine: Checkout) -> None:
     """The same containers, with their data."""
     serves(machine)
-    assert containers(machine) == _BEFORE
+    assert machine.containers() == _BEFORE
     assert machine.on_host(redis("GET fault")).strip() == "kept"
 
 

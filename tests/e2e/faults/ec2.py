@@ -55,11 +55,9 @@ def slow_stop(machine: Checkout) -> Iterator[None]:
 @contextmanager
 def shut_port(machine: Checkout) -> Iterator[None]:
     """SSH refuses for longer than a user who has set a short time waits."""
-    mine = machine.path / "inventory" / "lab" / "group_vars" / "all" / "mine.yml"
-    mine.write_text("ec2_instance_ssh_timeout: 5\n")
     machine.fault(instance=instance(machine), does="refuse ssh", seconds=25)
-    yield
-    mine.unlink()
+    with machine.given({"ec2_instance_ssh_timeout": 5}):
+        yield
 
 
 def serves_again(machine: Checkout) -> None:

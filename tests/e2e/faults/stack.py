@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import threading
 from collections.abc import Callable, Iterator
@@ -13,18 +12,13 @@ import docker
 
 from lab import config
 from lab.hosts import vpc_network
-from tests.conftest import Checkout
+from tests.conftest import IMAGES, Checkout
 from tests.e2e.faults import Fault, serves
 from tests.e2e.faults.power import power_cut
 
 Inject = Callable[[Checkout], AbstractContextManager[object]]
 COMPOSE = Path("roles", "stack", "files", "compose")
-LAB_IMAGES = {
-    "jupyter": "registry.lab:5000/jupyter/scipy-notebook:lab",
-    "redis": "registry.lab:5000/redis:7.0",
-    "mongo": "registry.lab:5000/mongo:6.0",
-    "postgres": "registry.lab:5000/postgres:15",
-}
+NO_DIGEST = "0" * 64
 PG_VERSION = "/var/lib/docker/volumes/slipway_postgres_data/_data/PG_VERSION"
 #: As large as no machine's memory, in a process that is not the container's first.
 GREEDY_KERNEL = "docker exec slipway-jupyter-1 python -c 'bytearray(2 * 1024 ** 3)' 2>&1; exit 0"
@@ -45,19 +39,8 @@ def both(*injects: Inject) -> Inject:
 
 
 def given(**variables: object) -> Inject:
-    """Variables for which there is no option, in a file of the user's own."""
-
-    @contextmanager
-    def inject(machine: Checkout) -> Iterator[None]:
-        # It comes after the lab's own file: the last one holds.
-        path = machine.path / "inventory" / "lab" / "group_vars" / "all" / "zz_fault.yml"
-        path.write_text(json.dumps(variables))
-        try:
-            yield
-        finally:
-            path.unlink()
-
-    return inject
+    """Variables for which there is no option."""
+    return lambda machine: machine.given(variables)
 
 
 def changed(path: Path, old: str, new: str) -> Inject:
@@ -129,7 +112,7 @@ def pull_dies(machine: Checkout) -> Iterator[None]:
     """The registry serves slowly, and ends while the host pulls an image that it has lost."""
     engine = docker.from_env()
     registry = engine.containers.get(f"{machine.lab.id}-registry")
-    machine.on_host(f"docker rm --force slipway-postgres-1 && docker rmi {LAB_IMAGES['postgres']}")
+    machine.on_host(f"docker rm --force slipway-postgres-1 && docker rmi {IMAGES['postgres']}")
     registry.update(cpu_period=100_000, cpu_quota=2_000)
     # The engine keeps what it has of a layer under this name.
     begun = "for _ in $(seq 600); do ls /var/lib/docker/tmp/GetImageBlob* >/dev/null 2>&1 && exit; sleep 0.2; done; exit 1"
@@ -152,23 +135,19 @@ def pull_dies(machine: Checkout) -> Iterator[None]:
     assert ended == "exited"
 
 
-def containers(machine: Checkout) -> list[str]:
-    return sorted(machine.on_host("docker ps --quiet --no-trunc").split())
-
-
 @contextmanager
 def same_containers(machine: Checkout) -> Iterator[None]:
     """Whatever the command did: the containers that served before still do."""
-    before = containers(machine)
+    before = machine.containers()
     yield
-    assert containers(machine) == before
+    assert machine.containers() == before
 
 
 @contextmanager
-def others_stay(machine: Checkout) -> Iterator[None]:
-    before = set(containers(machine))
+def two_others_stay(machine: Checkout) -> Iterator[None]:
+    before = set(machine.containers())
     yield
-    assert len(before & set(containers(machine))) == len(before) - 1
+    assert len(before & set(machine.containers())) == len(before) - 2
 
 
 def redis(*words: str) -> str:
@@ -221,7 +200,7 @@ ROWS: list[Fault] = [
     ),
     Fault(
         "PostgreSQL of another major version over its volume",
-        both(same_containers, given(stack_images=LAB_IMAGES | {"postgres": "registry.lab:5000/postgres:16"})),
+        both(same_containers, given(stack_images=IMAGES | {"postgres": "registry.lab:5000/postgres:16"})),
         2,
         ("stack_images.postgres", "is PostgreSQL 16", "was made by PostgreSQL 15", "pg_dumpall"),
     ),
@@ -239,20 +218,21 @@ ROWS: list[Fault] = [
         after=mends,
     ),
     Fault(
-        "a service never turns healthy",
+        "a service never turns healthy, and one ends at once",
         both(
-            others_stay,
+            two_others_stay,
             given(stack_wait_seconds=20),
             changed(COMPOSE / "compose.redis.yml", "command: [sh, /slipway/start.sh,", 'command: [sh, -c, "echo I only sleep; sleep 600",'),
+            changed(COMPOSE / "compose.mongo.yml", "command: [mongod,", 'command: [sh, -c, "echo I only end; exit 1",'),
         ),
         4,
-        ("Not healthy after 20 s: redis.", "I only sleep", "The other services stay up"),
+        ("Not healthy after 20 s: ", "I only sleep", "I only end", "restarts: health", "The other services stay up"),
         after=mends,
     ),
     Fault("the registry is down, with the images there", both(registry_down, on_host("docker rm --force slipway-redis-1")), 0),
     Fault(
         "the registry is down, without an image",
-        both(same_containers, registry_down, given(stack_images=LAB_IMAGES | {"redis": "registry.lab:5000/redis:missing"})),
+        both(same_containers, registry_down, given(stack_images=IMAGES | {"redis": "registry.lab:5000/redis:missing"})),
         4,
         ("redis cannot be started without its image registry.lab:5000/redis:missing", "no such host"),
     ),
@@ -262,6 +242,12 @@ ROWS: list[Fault] = [
         4,
         ("postgres cannot be started without its image registry.lab:5000/postgres:15",),
         after=mends,
+    ),
+    Fault(
+        "an image's digest is none of the registry's",
+        both(same_containers, given(stack_images=IMAGES | {"redis": f"registry.lab:5000/redis@sha256:{NO_DIGEST}"})),
+        4,
+        ("redis", NO_DIGEST),
     ),
     Fault("a notebook's kernel runs out of memory", on_host(GREEDY_KERNEL), 0, ("out of memory", "t2.small"), words=("status",)),
     Fault(
