@@ -31,23 +31,43 @@ PROJECT = Path(__file__).resolve().parent.parent
 ORDER = ("unit", "images", "lab", "e2e", "molecule")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> tuple[bool, int]:
-        return item.get_closest_marker("last") is not None, ORDER.index(item.path.parent.name)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    parallel = hasattr(config, "workerinput")
+
+    def place(item: pytest.Item) -> tuple[int, bool, int]:
+        folder = ORDER.index(item.path.parent.name)
+        # The longest first, then what may be shared out between the two.
+        group = GROUPS.index(scope(item.nodeid)) if scope(item.nodeid) in GROUPS else len(GROUPS)
+        return group * parallel, item.get_closest_marker("last") is not None, -folder if parallel else folder
 
     items.sort(key=place)
 
 
+#: Each has a machine of its own, and so one worker.
+GROUPS = ("machine", "faults")
+
+
+def scope(nodeid: str) -> str:
+    """What one worker does from its begin to its end: tests of one machine, or a file; of Molecule a scenario."""
+    file = nodeid.partition("::")[0]
+    if file.endswith("test_faults.py"):
+        return "faults"
+    if "(machine: " in (PROJECT / file).read_text():
+        return "machine"
+    return nodeid if file.endswith("test_scenarios.py") else file
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Two files at a time (`make test`), for most of a test waits for a host: those of one machine, and the others."""
+    """Two at a time (`make test`), for most of a test waits for a host. Each worker has a checkout with a lab of its own."""
+    config.option.loadscopereorder = False
     return ByMachine(config, log)
 
 
 class ByMachine(LoadScopeScheduling):
-    """One worker has the machine with its lab, the other one a lab of its own."""
+    """Shares out what belongs together as a whole."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "machine" if "(machine: " in (PROJECT / nodeid.partition("::")[0]).read_text() else "others"
+        return scope(nodeid)
 
 
 @dataclass(frozen=True)

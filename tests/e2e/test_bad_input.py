@@ -142,7 +142,9 @@ def test_a_dry_run_of_a_new_machine_tells_and_makes_nothing(lab: Checkout) -> No
 
 
 def test_the_shells_own_aws_settings_do_not_reach_the_lab(lab: Checkout) -> None:
-    done = lab.orchestrate("status", AWS_PROFILE="nobody", AWS_SESSION_TOKEN="x", AWS_REGION="mars-1", http_proxy="http://127.0.0.1:9")
+    done = lab.orchestrate(
+        "status", "--name", "nobody", AWS_PROFILE="nobody", AWS_SESSION_TOKEN="x", AWS_REGION="mars-1", http_proxy="http://127.0.0.1:9"
+    )
     assert done.returncode == 0, done.stderr
     assert "No instance" in done.stdout
     settings = lab.path / "aws-config"

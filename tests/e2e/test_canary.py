@@ -24,7 +24,7 @@ BELONGS_THERE = (
     "/home/ubuntu/slipway/secrets/*",
     "/var/lib/docker/overlay2/*/diff/home/jovyan/.local/share/jupyter/runtime/jpserver-*",
 )
-NEW = "canary"
+NEW = "newcomer"
 STORES = {"redis": "redis_password", "mongo": "mongo_password", "postgres": "postgres_password"}
 
 

@@ -184,3 +184,6 @@ def test_destroy_and_lab_down_leave_nothing(machine: Checkout) -> None:
     assert engine.volumes.list(filters=mine) == []
     assert engine.networks.list(filters=mine) == []
     assert not (machine.path / ".slipway" / "lab" / "lab.json").exists()
+    # For the tests that come after these, of other machines.
+    again = machine.orchestrate("lab", "up")
+    assert again.returncode == 0, again.stderr
