@@ -42,6 +42,21 @@ PORTS_TRIED = 100
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
+class PortTakenError(OSError):
+    """Somebody else has the local port."""
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody has this port of the loopback."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 class Tunnel:
     """A background ssh, told through its control socket."""
 
@@ -99,24 +114,28 @@ class Tunnel:
             time.sleep(0.05)
         self.control.unlink(missing_ok=True)
 
-    def choose_port(self) -> None:
-        """The remembered port; at the first time the first that is free. Raises OSError where none is."""
+    def open(self) -> None:
+        """Start ssh on the remembered port; at the first time on the first that is free. Raises OSError where it cannot."""
         first = self.port or self.params["local_port"]
         for port in [first] if self.port else range(first, min(first + PORTS_TRIED, 65536)):
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
+            if not is_free(port):
+                continue
             self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
+            try:
+                self.forward()
+            except PortTakenError:
+                # By somebody who looked when we did.
+                continue
+            scratch = self.memory.with_suffix(".new")
+            scratch.write_text(json.dumps(self.remembered))
+            scratch.replace(self.memory)
             return
         raise OSError(
             f"Port {first} of this machine, which the tunnel had, is taken by another program. "
             f"End that program, or remove {self.memory} to let the tunnel choose another port."
         )
 
-    def open(self) -> None:
+    def forward(self) -> None:
         """Start ssh in the background. Raises OSError with its last line where it cannot connect."""
         self.control.parent.mkdir(mode=0o700, exist_ok=True)
         log = self.memory.with_name("tunnel.log")
@@ -129,10 +148,9 @@ class Tunnel:
         done = subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, timeout=60)
         if done.returncode:
             lines = log.read_text(errors="replace").strip().splitlines() or ["no message"]
-            raise OSError(f"The tunnel could not be opened: {lines[-1]}")
-        scratch = self.memory.with_suffix(".new")
-        scratch.write_text(json.dumps(self.remembered))
-        scratch.replace(self.memory)
+            # ExitOnForwardFailure's word.
+            taken = "Could not request local forwarding" in lines[-1]
+            raise (PortTakenError if taken else OSError)(f"The tunnel could not be opened: {lines[-1]}")
 
 
 def main() -> None:
@@ -160,7 +178,6 @@ def main() -> None:
     try:
         tunnel.close()
         if state == "open":
-            tunnel.choose_port()
             tunnel.open()
             wait(module, tunnel)
     except (OSError, subprocess.SubprocessError) as failure:
