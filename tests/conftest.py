@@ -28,7 +28,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 #: Quick answers first; what ends the lab last.
-ORDER = ("unit", "images", "lab", "e2e", "molecule")
+ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,8 +43,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=place)
 
 
-#: Each has a machine of its own, and so one worker.
-GROUPS = ("machine", "faults")
+#: What has a machine of its own, and so one worker; and between them what needs no lab, while the other worker builds its images.
+GROUPS = ("machine", "without a lab", "faults")
 
 
 def scope(nodeid: str) -> str:
@@ -52,6 +52,8 @@ def scope(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     if file.endswith("test_faults.py"):
         return "faults"
+    if file.split("/")[1] in ("lint", "unit"):
+        return "without a lab"
     if "(machine: " in (PROJECT / file).read_text():
         return "machine"
     return nodeid if file.endswith("test_scenarios.py") else file
