@@ -35,7 +35,7 @@ status open destroy: .venv ## as `python orchestrate.py …`
 	@$(COMPILE)
 	@touch $@
 
-test: .venv/.dev ## every test; TESTS=tests/unit for some
+test: .venv/.dev ## linters and every test; TESTS=tests/unit for some
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --durations 60 --durations-min 10 $(TESTS)
 
 lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy

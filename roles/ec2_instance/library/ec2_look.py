@@ -219,6 +219,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    # With a name of another form the SDK fails before it asks.
     if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", module.region or ""):
         check_region(module)
     try:
@@ -243,8 +244,10 @@ def check_region(module: AnsibleAWSModule) -> None:
     session = Session()
     known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
     if module.region not in known:
-        near = difflib.get_close_matches(module.region or "", known, n=3) or ["eu-central-1", "us-east-1"]
-        module.fail_json(msg=f"slipway_region: {module.region!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
+        # The SDK takes an empty one for none.
+        given = module.params["region"] or ""
+        near = difflib.get_close_matches(given, known, n=3) or ["eu-central-1", "us-east-1"]
+        module.fail_json(msg=f"slipway_region: {given!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
 
 
 def skew(failure: Exception) -> str:

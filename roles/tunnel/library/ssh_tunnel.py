@@ -116,8 +116,10 @@ class Tunnel:
 
     def open(self) -> None:
         """Start ssh on the remembered port; at the first time on the first that is free. Raises OSError where it cannot."""
-        first = self.port or self.params["local_port"]
-        for port in [first] if self.port else range(first, min(first + PORTS_TRIED, 65536)):
+        had = self.port
+        first = had or self.params["local_port"]
+        ports = range(first, min(first + (1 if had else PORTS_TRIED), 65536))
+        for port in ports:
             if not is_free(port):
                 continue
             self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
@@ -130,6 +132,8 @@ class Tunnel:
             scratch.write_text(json.dumps(self.remembered))
             scratch.replace(self.memory)
             return
+        if not had:
+            raise OSError(f"No port from {first} to {ports[-1]} of this machine is free. Name another first one in tunnel_local_port.")
         raise OSError(
             f"Port {first} of this machine, which the tunnel had, is taken by another program. "
             f"End that program, or remove {self.memory} to let the tunnel choose another port."
