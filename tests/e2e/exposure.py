@@ -12,6 +12,6 @@ OWN = {"stack_tls_certificate": "{tls}/own.crt", "stack_tls_key": "{tls}/own.key
 PUBLIC: dict[str, Any] = {"jupyter_exposure": "public", "jupyter_public_cidrs": [NAMED]}
 
 
-def of(variables: dict[str, Any], tls: Path) -> dict[str, Any]:
+def filled(variables: dict[str, Any], tls: Path) -> dict[str, Any]:
     """The variables with the folder's name."""
     return dict(json.loads(json.dumps(variables).replace("{tls}", str(tls))))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.exposure import OWN, PUBLIC, of
+from tests.e2e.exposure import OWN, PUBLIC, filled
 from tests.e2e.test_open_ports import open_ports
 
 # Jupyter by TLS, on the machine of the other tests, which ends as it was.
@@ -136,7 +136,7 @@ def test_the_named_network_reaches_ssh_and_tls_and_no_other_anything(
 
 def test_a_certificate_of_the_users_own(public: tuple[Checkout, dict[str, Any]], tls: Path) -> None:
     machine, said = public
-    with machine.given(of(PUBLIC | OWN, tls)):
+    with machine.given(filled(PUBLIC | OWN, tls)):
         own = machine.answer("up")
         assert own["certificate_sha256"] == fingerprint(own["instance"]["public_ip"]) != said["certificate_sha256"]
         assert "JupyterLab" in get(own["url"], tls / "own.crt")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.exposure import NAMED, OWN, PUBLIC, of
+from tests.e2e.exposure import NAMED, OWN, PUBLIC, filled
 from tests.e2e.test_bad_input import changes
 
 DOOR = {"port": 8080, "cidrs": [NAMED]}
@@ -49,7 +49,7 @@ ROWS: list[tuple[dict[str, Any], list[str]]] = [
 @pytest.mark.parametrize(("variables", "said"), ROWS, ids=[f"{number}-{said[0]}" for number, (_, said) in enumerate(ROWS)])
 def test_up_refuses(lab: Checkout, tls: Path, variables: dict[str, Any], said: list[str]) -> None:
     before = len(lab.requests())
-    with lab.given(of(variables, tls)):
+    with lab.given(filled(variables, tls)):
         done = lab.orchestrate("up", "--name", "refused")
     assert done.returncode == 2, done.stderr
     answer = " ".join(line for line in done.stderr.splitlines() if not line.startswith("["))
