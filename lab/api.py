@@ -38,7 +38,7 @@ from moto.ec2.models import ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab import faults, instances, rules
+from lab import account, faults, instances, rules
 from lab.config import FAULTS, IDENTITY, Lab
 from lab.faults import LostReplyError
 from lab.hosts import Hosts
@@ -49,6 +49,7 @@ log = logging.getLogger("lab.api")
 requests_log = logging.getLogger("lab.requests")
 
 
+_BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
 
@@ -75,6 +76,8 @@ class Application:
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == FAULTS:
             answer = _take_fault(body)
+        elif said := account.answer(environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
+            answer = Answer.json(said)
         elif "Action" not in params:
             return list(self._moto(environ, start_response))
         else:
@@ -94,10 +97,12 @@ class Application:
         try:
             if region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
                 raise rules.RefusalError("AuthFailure", "Credential should be scoped to a valid region.", 401)
-            World.faults.before(action)
+            World.faults.before(action, params.get("DryRun") == "true")
             rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
             if action == "RunInstances" and params.get("ClientToken"):
                 answer = self._launch_once(params, environ)
+            elif _BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
+                answer = _set_behaviour(params, region)
             elif action == "GetConsoleOutput":
                 answer = _console_output(params, region)
             else:
@@ -183,6 +188,14 @@ def _console_output(params: Params, region: str) -> Answer:
     return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>{uuid.uuid4()}</requestId>{fields}</{name}>')
 
 
+def _set_behaviour(params: Params, region: str) -> Answer:
+    """ModifyInstanceAttribute of the shutdown behaviour: moto 5.2.5 does not know this form, and takes the security groups away instead."""
+    backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+    backend.modify_instance_attribute(params.get("InstanceId", ""), "instance_initiated_shutdown_behavior", params[_BEHAVIOUR])
+    name = "ModifyInstanceAttributeResponse"
+    return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></{name}>')
+
+
 def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:
     """A line a request, for tests and for the curious; what may be a secret or is long is left out."""
     code = re.search(rb"<Code>([^<]*)</Code>", answer.body)
@@ -197,6 +210,8 @@ def _take_fault(body: bytes) -> Answer:
         wanted = json.loads(body)
         if "action" in wanted:
             World.faults.ask(wanted)
+        elif "account" in wanted:
+            World.faults.account = account.DEFAULTS | wanted["account"]
         else:
             _fault_of_instance(wanted)
     except (KeyError, ValueError) as wrong:

@@ -4,6 +4,7 @@ POST /slipway-lab/faults    one of these, as JSON
 {"action": "StartInstances", "code": "InsufficientInstanceCapacity", "times": 2, "status": 500}
 {"action": "DescribeInstances", "code": "RequestExpired", "clock": 3600}       EC2's clock, which differs by so many seconds
 {"action": "StartInstances", "times": 0}                     no fault of this action any more
+{"account": {"vcpus": 1, "plan": "FREE"}}                    another quota of virtual CPUs, another plan; {} is as before
 {"action": "RunInstances", "lost": true, "times": 1}         done, and the connection closed without an answer
 {"instance": ID, "does": "hang on stop", "seconds": 60}      stays `stopping` for so long
 {"instance": ID, "does": "refuse ssh", "seconds": 30}        port 22 is closed, and opens again
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lab.account import DEFAULTS
 from lab.rules import RefusalError
 
 #: A test that forgets its fault must not spoil the next one for longer.
@@ -46,6 +48,7 @@ class Faults:
 
     refusals: dict[str, list[RefusalError]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    account: dict[str, Any] = field(default_factory=lambda: dict(DEFAULTS))
     slow_stops: dict[str, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -63,11 +66,11 @@ class Faults:
             else:
                 self.refusals[action] = [AskedError(wanted) for _ in range(times)]
 
-    def before(self, action: str) -> None:
-        """Raise what stands in front of this action."""
+    def before(self, action: str, dry_run: bool) -> None:
+        """Raise what stands in front of this action. A dry run meets a missing permission, and nothing else."""
         with self.lock:
             waiting = self.refusals.get(action)
-            if waiting:
+            if waiting and (not dry_run or waiting[-1].code == "UnauthorizedOperation"):
                 raise waiting.pop()
 
     def after(self, action: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ INSTANCE_LABEL = "slipway.lab.instance"
 _STOP_SECONDS = 90
 _BOOT_SECONDS = 60
 _UBUNTU = 1000
+_MODULES = b"kernel/drivers/nvme/host/nvme.ko\nkernel/drivers/net/ethernet/amazon/ena/ena.ko\n"
 #: What systemd and a nested engine need where `--privileged` is refused: all capabilities that can be had.
 _CAPABILITIES: dict[str, Any] = {
     "CapAdd": ["ALL"],
@@ -205,6 +207,8 @@ def _first_boot_files(spec: Spec, authority: bytes) -> bytes:
         [
             ("/home/ubuntu/.ssh/authorized_keys", spec.public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
             (FILE, spec.door.encode(), 0o644, 0),
+            # As Debian's kernel for clouds has them. The kernel here is the computer's own.
+            (f"/lib/modules/{os.uname().release}/modules.builtin", _MODULES, 0o644, 0),
             (f"/etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
         ]
     )

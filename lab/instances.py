@@ -54,6 +54,9 @@ class World:
 class LabInstance(Instance):
     """moto's instance, with a host of its own."""
 
+    # As every image for Nitro types has it; moto says nothing of it.
+    ena_support = True
+
     def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
         key = kwargs.get("key_name")
         if key and key not in ec2_backend.key_pairs:
@@ -236,6 +239,20 @@ def install() -> None:
     moto_instances.Instance = LabInstance  # type: ignore[misc]
     moto_interfaces.random_public_ip = _new_public_address  # type: ignore[attr-defined]
     _put_default_vpc_on_the_labs_network()
+    _lend_addresses()
+
+
+def _lend_addresses() -> None:
+    """An address that is no Elastic IP is Amazon's; moto says the account's."""
+    plain = moto_interfaces.NetworkInterface.association.fget  # type: ignore[attr-defined]
+
+    def association(self: moto_interfaces.NetworkInterface) -> dict[str, Any]:
+        found = dict(plain(self))
+        if found and not found.get("associationId"):
+            found["ipOwnerId"] = "amazon"
+        return found
+
+    moto_interfaces.NetworkInterface.association = property(association)  # type: ignore[assignment]
 
 
 def _put_default_vpc_on_the_labs_network() -> None:

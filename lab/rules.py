@@ -31,6 +31,9 @@ class RefusalError(Exception):
 
 def check(action: str, params: Params, backend: EC2Backend) -> None:
     """Raise RefusalError where EC2 would refuse this request."""
+    if params.get("DryRun") == "true":
+        # It tells of permissions only.
+        return
     for rule in _RULES.get(action, ()):
         rule(params, backend)
 
