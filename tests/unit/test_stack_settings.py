@@ -72,7 +72,7 @@ def test_every_choice_of_services_is_a_project_that_fits(services: list[str], tm
         assert name == "jupyter" or "volume" in {mount["type"] for mount in service["volumes"]}, name
 
 
-@pytest.mark.parametrize(("memory_mib", "jupyter"), [(1024, 334), (2048, 893), (4096, 2010)])
+@pytest.mark.parametrize(("memory_mib", "jupyter"), [(1024, 364), (2048, 1132), (4096, 2668)])
 def test_a_larger_machine_gives_jupyter_the_most(memory_mib: int, jupyter: int) -> None:
     assert settings(list(SERVICES), memory_mib)["JUPYTER_MEMORY"] == f"{jupyter}m"
 
@@ -136,7 +136,7 @@ def test_the_major_version_of_postgresql_is_read_from_a_tag_that_tells_it(image:
 
 
 @pytest.mark.parametrize(
-    ("killed", "memory_mib"), [({"jupyter": 334}, 1636), ({"redis": 61}, 1694), ({"jupyter": 334, "redis": 61}, 1694), ({}, 0)]
+    ("killed", "memory_mib"), [({"jupyter": 364}, 1510), ({"redis": 60}, 1744), ({"jupyter": 364, "redis": 60}, 1744), ({}, 0)]
 )
 def test_the_machine_that_would_fit_gives_twice_the_limit(killed: dict[str, int], memory_mib: int) -> None:
     services = {name: {"out_of_memory": name in killed, "memory_limit_mib": killed.get(name, 0)} for name in SERVICES}

@@ -14,6 +14,7 @@ options:
   directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
   memory: {type: bool, default: false, description: Whether to read the memory in use, which takes a second.}
   port: {type: int, description: A port of the loopback that a service of this project wants to publish.}
+  idle_seconds: {type: int, default: 0, description: How long to wait for a module of an interrupted run that still works on the host.}
   secrets: {type: dict, default: {}, description: Secrets by the name of their file, to compare with those in the folder.}
 """
 
@@ -21,6 +22,7 @@ RETURN = r"""
 directory: {type: str, returned: always, description: The folder's absolute path.}
 made: {type: bool, returned: always, description: Whether the folder is there.}
 engine: {type: bool, returned: always, description: Whether the engine answers this user.}
+busy: {type: bool, returned: always, description: Whether a module of an interrupted run still works on the host.}
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
 volumes: {type: dict, returned: always, description: "Name, driver, options and labels of the project's volumes, by key."}
 images: {type: list, returned: always, description: Tags and digests of the images that the host has.}
@@ -33,11 +35,9 @@ other_secrets: {type: list, returned: always, description: Those of the given se
 """
 
 import http.client
-import json
 import os
 import shutil
 import socket
-import urllib.parse
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,32 +45,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project
 
-SOCKET = "/var/run/docker.sock"
 MIB = 1024 * 1024
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
-
-
-class Engine(http.client.HTTPConnection):
-    """The engine's HTTP API over its Unix socket."""
-
-    def __init__(self) -> None:
-        super().__init__("localhost", timeout=30)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(SOCKET)
-
-    def ask(self, path: str, **query: Any) -> Any:
-        """GET a path, of the engine's own version of the API, and return its JSON. Raises OSError on any other answer."""
-        self.request("GET", f"{path}?{urllib.parse.urlencode(query)}")
-        answer = self.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise OSError(f"{path}: {answer.status} {body[:200]!r}")
-        return json.loads(body)
 
 
 def memory_kills(pid: int) -> int:
@@ -127,11 +106,6 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
         "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
-
-
-def one_off(container: dict[str, Any]) -> bool:
-    """Whether it is a `docker compose run`, which is no service."""
-    return bool(container["Labels"].get("com.docker.compose.oneoff") == "True")
 
 
 def free(folder: str) -> tuple[str, int, int]:
@@ -200,10 +174,10 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
     images = engine.ask("/images/json")
     containers = engine.ask("/containers/json", all="1")
     label = {"com.docker.compose.project": name}.items()
-    mine = [item for item in containers if label <= item["Labels"].items() and not one_off(item)]
+    mine = of_project(name, containers)
     # The engine takes a second to answer for each.
     with ThreadPoolExecutor(max_workers=8) as pool:
-        ask = {item["Labels"]["com.docker.compose.service"]: pool.submit(service, item["Id"], module.params["memory"]) for item in mine}
+        ask = {key: pool.submit(service, item["Id"], module.params["memory"]) for key, item in mine.items()}
     services = {key: facts.result() for key, facts in ask.items()}
     majors = {key: facts.pop("postgres_major") for key, facts in services.items()}
     kept = [item for item in volumes if label <= (item["Labels"] or {}).items()]
@@ -226,6 +200,7 @@ def main() -> None:
             "directory": {"type": "str", "required": True},
             "memory": {"type": "bool", "default": False},
             "port": {"type": "int"},
+            "idle_seconds": {"type": "int", "default": 0},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
@@ -245,6 +220,10 @@ def main() -> None:
         "other_secrets": other(directory, module.params["secrets"]),
     }
     result["made"] = os.path.isdir(directory)
+    result["busy"] = False
+    if result["made"]:
+        with alone(directory, module.params["idle_seconds"]) as idle:
+            result["busy"] = not idle
     try:
         result.update(look(Engine(), module, directory))
     except (OSError, http.client.HTTPException) as silent:
