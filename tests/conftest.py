@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,14 +45,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 #: What has a machine of its own, and so one worker; and between them what needs no lab, while the other worker builds its images.
-GROUPS = ("machine", "without a lab", "faults")
+GROUPS = ("resize", "without a lab", "machine", "faults")
 
 
 def scope(nodeid: str) -> str:
     """What one worker does from its begin to its end: tests of one machine, or a file; of Molecule a scenario."""
     file = nodeid.partition("::")[0]
-    if file.endswith("test_faults.py"):
-        return "faults"
+    for group in ("faults", "resize"):
+        if file.endswith(f"test_{group}.py"):
+            return group
     if file.split("/")[1] in ("lint", "unit"):
         return "without a lab"
     if "(machine: " in (PROJECT / file).read_text():
@@ -190,6 +192,10 @@ def copy_project(path: Path) -> Checkout:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     (path / ".venv").symlink_to(sys.prefix)
+    # A tunnel that is closed for a while, in a resize, must find its port again: no two checkouts of a run choose the same ones.
+    first = 10_000 + zlib.crc32(str(path).encode()) % 200 * 100
+    ports = path / "inventory" / "lab" / "group_vars" / "all" / "lab_ports.yml"
+    ports.write_text(f"tunnel_local_port: {first}\n")
     return Checkout(path)
 
 

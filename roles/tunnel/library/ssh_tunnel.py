@@ -32,6 +32,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,14 @@ class Tunnel:
     def url(self) -> str | None:
         return f"http://127.0.0.1:{self.port}/lab" if self.port else None
 
+    def promised(self) -> set[int]:
+        """The ports of the machines beside this one: a tunnel that is closed for a while comes back to its own."""
+        found = set()
+        for memory in self.memory.parent.parent.glob(f"*/{self.memory.name}"):
+            with suppress(OSError, ValueError):
+                found.add(json.loads(memory.read_text()).get("port"))
+        return found
+
     def address(self) -> str:
         """Where ssh would connect to now: address and the machine's identity."""
         shown = subprocess.run(
@@ -119,8 +128,9 @@ class Tunnel:
         had = self.port
         first = had or self.params["local_port"]
         ports = range(first, min(first + (1 if had else PORTS_TRIED), 65536))
+        promised = set() if had else self.promised()
         for port in ports:
-            if not is_free(port):
+            if not is_free(port) or port in promised:
                 continue
             self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
             try:
