@@ -9,7 +9,7 @@ export LC_ALL := C.UTF-8
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement
 COMPILE = $(BIN)/python -m compileall -q -j 0 -x 'ansible_collections/(?!(amazon/aws|ansible/posix|community/(docker|crypto|library_inventory_filtering_v1))/)' .venv/lib >/dev/null || [ $$? -eq 1 ]
 
-.PHONY: help up status open destroy test lint molecule bench lock clean .venv
+.PHONY: help up status open destroy test lint molecule bench chaos lock prices clean .venv
 
 help: ## show this list
 	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -47,12 +47,19 @@ molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 
 bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/bench_resize.py
+
+chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals; CHAOS=5 for every fifth
+	@$(BIN)/python tests/chaos.py
 
 lock: .venv/.dev ## write the lock files anew
 	@for extra in "" dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    $${extra:+--extra $$extra --constraint requirements.lock} pyproject.toml --output-file requirements$${extra:+-$$extra}.lock; \
 	done
+
+prices: .venv ## write the table of AWS's prices anew (needs credentials); REGIONS="eu-west-1 …" for some
+	@$(BIN)/python tools/prices $(REGIONS)
 
 clean: ## remove the environment and caches; machines and their secrets stay
 	@rm -rf .venv .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -12,12 +12,21 @@ from slipway.model import Exit, RefusalError
 
 _TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 #: Option -> the role variable that it sets; the roles hold the rules.
-_VARIABLES = {
+_COMMON = {
     "name": "slipway_name",
+    "region": "slipway_region",
+}
+_RESIZE = {
+    "type": "ec2_resize_type",
+    "fallback": "ec2_resize_fallback",
+    "max_price": "ec2_resize_max_price",
+    "snapshot": "ec2_resize_snapshot",
+    "rollback": "ec2_resize_rollback",
+}
+_UP = {
     "type": "ec2_instance_type",
     "disk": "ec2_instance_disk_gib",
     "key_file": "ec2_instance_key_file",
-    "region": "slipway_region",
     "services": "stack_services",
 }
 
@@ -33,17 +42,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:
     """The role variables that the options set. Values are data: what Ansible would evaluate is refused."""
-    given = {name: getattr(options, name) for name in _VARIABLES if getattr(options, name, None) is not None}
-    for option, value in given.items():
-        if _TEMPLATE.search(value):
-            raise RefusalError(
-                f"{_VARIABLES[option]}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT
-            )
-    found: dict[str, Any] = {_VARIABLES[name]: value for name, value in given.items()}
-    if "services" in given:
-        found["stack_services"] = [item.strip() for item in given["services"].split(",") if item.strip()]
-    if given.get("key_file"):
-        found["ec2_instance_key_file"] = str(Path(given["key_file"]).expanduser().absolute())
+    names = _COMMON | (_RESIZE if options.command == "resize" else _UP)
+    found = {variable: getattr(options, option) for option, variable in names.items() if getattr(options, option, None) is not None}
+    for variable, value in found.items():
+        if _TEMPLATE.search(str(value)):
+            raise RefusalError(f"{variable}: {value!r} cannot be used. Allowed: plain text, without template marks.", Exit.BAD_INPUT)
+    for variable in ("stack_services", "ec2_resize_fallback"):
+        if variable in found:
+            words = [found[variable]] if isinstance(found[variable], str) else found[variable]
+            found[variable] = [item.strip() for word in words for item in word.split(",") if item.strip()]
+    if found.get("ec2_instance_key_file"):
+        found["ec2_instance_key_file"] = str(Path(found["ec2_instance_key_file"]).expanduser().absolute())
     return found
 
 
@@ -68,6 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--services", help="comma-separated, of jupyter,redis,mongo,postgres (default: all)")
     up.add_argument("--key-file", help="a private SSH key of your own (default: one is made)")
     up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
+    resize = add("resize", "give the machine another instance type, with nothing lost")
+    resize.add_argument("type", nargs="?", metavar="TYPE", help="the wanted instance type, t2.medium for one")
+    resize.add_argument("--dry-run", action="store_true", help="check everything, print the plan, and change nothing")
+    resize.add_argument("--snapshot", action="store_true", help="make a snapshot of the disk before the machine is stopped")
+    resize.add_argument("--fallback", nargs="+", metavar="TYPE", help="types to be tried, in order, where EC2 has none of the wanted one")
+    resize.add_argument("--max-price", metavar="USD", help="what a type may cost at most per hour, with disk and address")
+    resize.add_argument("--rollback", action="store_true", help="undo a resize that was left half-way")
     add("status", "show the instance, each service with its health and memory, and the URL")
     add("open", "open the tunnel again and print Jupyter's URL")
     logs = add("logs", "show the services' logs")

@@ -6,13 +6,14 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
-from slipway import arguments, lab, lock, render
+from slipway import arguments, lab, lock, receipt, render
 from slipway.model import STATE, Exit, Failure, RefusalError, Request, Result
 from slipway.render import Progress
 
@@ -74,7 +75,10 @@ def _up(options: argparse.Namespace) -> Exit:
         print(f"changed={result.changed} in {result.seconds:.0f} s")
     wanted = getattr(options, "type", None)
     if wanted and document["instance"] and document["instance"]["type"] != wanted:
-        print(f"The instance keeps its type {document['instance']['type']}: `up` never changes that of one that exists.", file=sys.stderr)
+        print(
+            f"The instance keeps its type {document['instance']['type']}: `up` never changes that of one that exists; resize does.",
+            file=sys.stderr,
+        )
     return Exit.DONE
 
 
@@ -129,6 +133,31 @@ def _on_the_machine(options: argparse.Namespace, command: str) -> Exit:
     _running_instance(options, result)
     command_line = ["ssh", "-F", result.published["ssh_config"], _name(options), *([command] if command else [])]
     os.execvp("ssh", command_line)  # noqa: S606 (to become ssh: its terminal, signals and exit code)
+
+
+def _resize(options: argparse.Namespace) -> Exit:
+    lab.need(options)
+    variables, check = arguments.variables(options), "dry_run" in options
+    if check or (sys.stdin.isatty() and not options.yes):
+        plan = _play("resize", "playbooks/resize.yml", options, variables, Progress(check=True), check=True)
+        if plan.failure:
+            return _failed(options, plan, plan.failure)
+        document = plan.published["resize_plan"]
+        if check:
+            print(render.as_json(document) if options.json else receipt.plan_text(document, _name(options)))
+            return Exit.DONE
+        if document["needed"]:
+            print(receipt.plan_text(document, _name(options)), file=sys.stderr)
+            if render.ask("Go on? [y/N] ", _command(options, "resize --yes")).lower() not in ("y", "yes"):
+                raise RefusalError("Nothing was changed.")
+    result = _play("resize", "playbooks/resize.yml", options, variables, Progress())
+    done = dict(result.published.get("resize", {}))
+    if done:
+        done |= {"seconds": result.seconds, "url": _status(options, result)["url"]}
+    if result.failure and (options.json or not done):
+        return _failed(options, result, result.failure, done)
+    print(render.as_json(done) if options.json else receipt.text(done))
+    return _failed(options, result, result.failure) if result.failure else Exit.DONE
 
 
 def _destroy(options: argparse.Namespace) -> Exit:
@@ -212,12 +241,24 @@ def _explained(options: argparse.Namespace, result: Result, why: Failure) -> Fai
     return replace(why, reason=f"{why.reason}\nLook at {(look.published or result.published).get('way_in', 'its network')}.")
 
 
-def _failed(options: argparse.Namespace, result: Result, why: Failure) -> Exit:
+def _failed(options: argparse.Namespace, result: Result, why: Failure, done: Mapping[str, Any] = MappingProxyType({})) -> Exit:
+    """Tell why, and of a resize what was done all the same."""
     why = _explained(options, result, why)
     if options.json:
-        print(render.as_json({"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}))
-    print(render.failure(why, result.log, _command(options, options.command)), file=sys.stderr)
+        told = {"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}
+        print(render.as_json({**done, **told}))
+    print(render.failure(why, result.log, _command(options, _again(options))), file=sys.stderr)
     return why.code
+
+
+def _again(options: argparse.Namespace) -> str:
+    """The command's own words, to be typed again."""
+    words = [options.command]
+    words += [options.type] if options.command == "resize" and "type" in options else []
+    words += [f"--{name}" for name in ("snapshot", "rollback", "dry-run") if name.replace("-", "_") in options]
+    words += ["--fallback", *options.fallback] if "fallback" in options else []
+    words += ["--max-price", options.max_price] if "max_price" in options else []
+    return shlex.join(words)
 
 
 def _refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:
@@ -227,10 +268,11 @@ def _refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:
     return code
 
 
-_CHANGING = ("up", "open", "destroy")
+_CHANGING = ("up", "open", "resize", "destroy")
 _COMMANDS = {
     "up": _up,
     "status": _status_command,
+    "resize": _resize,
     "open": _open,
     "logs": _logs,
     "ssh": _ssh,

@@ -77,7 +77,8 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
     instance = published.get("instance")
     return {
         "target": target,
-        "instance": instance and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched")},
+        "instance": instance
+        and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
         "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(published.get("services", {}).items())},
         "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type")} if published.get("fit_mib") else None,
@@ -96,6 +97,9 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         f"Instance  {instance['id']}  {instance['type']}  {instance['state']}{_up_for(instance)}",
         f"Address   {instance['public_ip'] or 'none'} (private {instance['private_ip']})",
     ]
+    if instance["resize_to"]:
+        again = command(f"resize {instance['resize_to']}")
+        lines.append(f"Resize    to {instance['resize_to']}, left half-way. Finish it with: {again}")
     if document["engine"] not in (None, "running"):
         lines.append(f"Engine    does not answer: {document['engine']}. Start it with: {command('up')}")
     for name, facts in document["services"].items():

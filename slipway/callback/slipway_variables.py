@@ -25,6 +25,7 @@ OWN = {
     "slipway_name",
     "slipway_region",
     "slipway_state_dir",
+    "slipway_machine",
     "slipway_machine_dir",
     "jupyter_exposure",
     "jupyter_public_cidrs",

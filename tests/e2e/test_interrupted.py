@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.interruptions import begin, kill, task
 
 NAME = "unlucky"
 UP = ["up", "--name", NAME, "--services", "redis"]
@@ -46,47 +42,11 @@ def instances(lab: Checkout) -> list[dict[str, Any]]:
     return [item for reservation in found for item in reservation["Instances"]]
 
 
-def begin(lab: Checkout, task: str) -> subprocess.Popen[bytes]:
-    """Start `up` and return when its play is at the task."""
-    runs = lab.path / ".slipway" / "runs"
-    before = set(runs.glob("*")) if runs.exists() else set()
-    nothing = subprocess.DEVNULL
-    python = lab.path / ".venv" / "bin" / "python"
-    process = subprocess.Popen([python, "orchestrate.py", *UP], cwd=lab.path, stdin=nothing, stdout=nothing, stderr=nothing)
-    deadline = time.monotonic() + 300
-    while not any(at(run, task) for run in set(runs.glob("*")) - before):
-        assert process.poll() is None, f"`up` ended before the task: {task}"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return process
-
-
-def at(run: Path, task: str) -> bool:
-    """Whether the run's play has begun the task."""
-    for path in run.glob("artifacts/run/job_events/*.json"):
-        # Events come and go while they are written.
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            event = json.loads(path.read_text())
-            if event.get("event") == "playbook_on_task_start" and event["event_data"]["task"] == task:
-                return True
-    return False
-
-
-def kill(lab: Checkout, process: subprocess.Popen[bytes]) -> None:
-    """End the wrapper, the play and its modules on this computer, as a crash of it does."""
-    process.kill()
-    process.wait()
-    # ansible-runner gives the play a session of its own.
-    for play in lab.plays(NAME):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(play, signal.SIGKILL)
-
-
 def test_killed_anywhere_the_same_command_again_finishes(unlucky: Checkout) -> None:
     # The first answer of all is lost on its way.
     unlucky.fault(action="RunInstances", lost=True)
-    for task in TASKS:
-        kill(unlucky, begin(unlucky, task))
+    for name in TASKS:
+        kill(unlucky, begin(unlucky, UP, task(name)), NAME)
     done = unlucky.answer(*UP)
     assert done["services"]["redis"]["health"] == "healthy"
     # One at a time, and the same one all along.
@@ -95,14 +55,14 @@ def test_killed_anywhere_the_same_command_again_finishes(unlucky: Checkout) -> N
 
 
 def test_a_network_that_is_cut_in_the_middle_of_a_task(unlucky: Checkout) -> None:
-    process = begin(unlucky, "Look at the host")
+    process = begin(unlucky, UP, task("Look at the host"))
     unlucky.fault(instance=instances(unlucky)[0]["InstanceId"], does="cut network", seconds=90)
     assert process.wait(timeout=300) == 4
     assert unlucky.answer(*UP)["services"]["redis"]["health"] == "healthy"
 
 
 def test_an_instance_that_vanishes_is_never_replaced(unlucky: Checkout) -> None:
-    process = begin(unlucky, "Look at the host")
+    process = begin(unlucky, UP, task("Look at the host"))
     lost = instances(unlucky)[0]["InstanceId"]
     unlucky.fault(instance=lost, does="vanish")
     assert process.wait(timeout=300) == 5

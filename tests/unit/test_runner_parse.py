@@ -23,6 +23,7 @@ FAILURES: dict[str, tuple[Exit, list[str]]] = {
     "playbook-missing": (Exit.FAILED, ["/project/playbooks/missing.yml could not be found"]),
     "host-unreachable": (Exit.FAILED, ["port 22: Connection refused"]),
     "service-not-healthy": (Exit.FAILED, ["Not healthy after 40 s: redis.", "\n  /usr/local/bin/docker-entrypoint.sh: line"]),
+    "resize-restored": (Exit.FAILED, ["t2.medium could not be had", "t2.micro is back", "t2.medium: InsufficientInstanceCapacity"]),
     "canceled": (Exit.FAILED, ["interrupted", "same command again"]),
 }
 

@@ -26,8 +26,10 @@ def answers(action: str, stopped: bool = False, **fault: Any) -> Callable[[Check
         if stopped:
             machine.ec2().stop_instances(InstanceIds=[instance(machine)])
         machine.fault(action=action, **fault)
-        yield
-        machine.fault(action=action, times=0)
+        try:
+            yield
+        finally:
+            machine.fault(action=action, times=0)
 
     return inject
 

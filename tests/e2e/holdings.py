@@ -1,0 +1,74 @@
+"""What a user keeps on a machine: rows, documents, keys and notebooks, written once and read back after whatever happens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.conftest import Checkout
+
+NUMBER = 10_000
+_CONNECT = """
+import json, os, pathlib
+import psycopg2, psycopg2.extras, pymongo, redis
+
+env, number = os.environ, NUMBER
+cache = redis.Redis(host=env["REDIS_HOST"], password=env["REDIS_PASSWORD"])
+mongo = pymongo.MongoClient(env["MONGO_HOST"], username=env["MONGO_USER"], password=env["MONGO_PASSWORD"])
+sql = psycopg2.connect(
+    host=env["POSTGRES_HOST"], user=env["POSTGRES_USER"], dbname=env["POSTGRES_DB"], password=env["POSTGRES_PASSWORD"]
+)
+folder = pathlib.Path("/home/jovyan/work/holdings")
+"""
+_FILL = """
+with sql, sql.cursor() as cursor:
+    cursor.execute("CREATE TABLE holdings (n int PRIMARY KEY, word text, score double precision, made timestamptz DEFAULT now())")
+    psycopg2.extras.execute_values(cursor, "INSERT INTO holdings VALUES %s", [(n, f"word {n}", n / 7) for n in range(number)])
+mongo.holdings.notes.insert_many([{"_id": n, "word": f"word {n}", "tags": ["a", "b"]} for n in range(number)])
+with cache.pipeline() as pipe:
+    for n in range(number):
+        pipe.set(f"holdings:{n}", n)
+    pipe.sadd("holdings:set", *range(2000))
+    pipe.hset("holdings:hash", mapping={str(n): n for n in range(2000)})
+    pipe.zadd("holdings:zset", {str(n): n for n in range(2000)})
+    pipe.rpush("holdings:list", *range(2000))
+    pipe.xadd("holdings:stream", {"a": "b"})
+    pipe.setex("holdings:passing", 5, "gone soon")
+    pipe.execute()
+folder.mkdir()
+for n in range(20):
+    (folder / f"notebook é {n}.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5, "n": n}))
+"""
+_COUNT = """
+with sql, sql.cursor() as cursor:
+    cursor.execute("SELECT count(*), sum(n) FROM holdings WHERE score = n / 7.0::double precision")
+    rows = [str(value) for value in cursor.fetchone()]
+notes = mongo.holdings.notes
+documents = [notes.count_documents({}), sum(note["_id"] for note in notes.find())]
+keys = [cache.get(f"holdings:{n}") for n in range(number)]
+kept = [cache.scard("holdings:set"), cache.hlen("holdings:hash"), cache.zcard("holdings:zset")]
+kept += [cache.llen("holdings:list"), cache.xlen("holdings:stream")]
+files = sorted(path.name for path in folder.iterdir())
+print(json.dumps([rows, documents, sum(map(int, keys)), kept, files]))
+"""
+PYTHON = "docker exec --interactive slipway-jupyter-1 python -"
+
+
+def fill(machine: Checkout) -> None:
+    """Write them, from a notebook's place."""
+    machine.on_host(PYTHON, stdin=_CONNECT.replace("NUMBER", str(NUMBER)) + _FILL)
+
+
+#: What `read` finds where nothing is lost.
+WHOLE = [
+    [str(NUMBER), str(sum(range(NUMBER)))],
+    [NUMBER, sum(range(NUMBER))],
+    sum(range(NUMBER)),
+    [2000, 2000, 2000, 2000, 1],
+    sorted(f"notebook é {n}.ipynb" for n in range(20)),
+]
+
+
+def read(machine: Checkout) -> Any:
+    """All that counts of them."""
+    return json.loads(machine.on_host(PYTHON, stdin=_CONNECT.replace("NUMBER", str(NUMBER)) + _COUNT))

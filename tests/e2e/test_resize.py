@@ -1,0 +1,261 @@
+"""The machine is made larger and smaller, on a lab of its own: what it holds, its address, its memory, and Jupyter's URL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from tests.conftest import Checkout, copy_project
+from tests.e2e import holdings
+from tests.e2e.faults.ec2 import instance
+from tests.e2e.faults.resize import LARGE, ROWS, SMALL, Row, kind, other, unit
+from tests.e2e.interruptions import begin, end, request, started, task
+from tests.e2e.resize_points import DOWN, UP, interrupted
+from tests.e2e.test_bad_input import changes
+
+STORES = {"postgres", "mongo", "redis", "notebooks"}
+#: Chapter 9 of the book: 100,000 rows of 1,000 columns are 763 MiB, and twice that while they are shuffled.
+CLASSIFY = (
+    "docker exec slipway-jupyter-1 python -c "
+    "'from sklearn.datasets import make_classification; print(make_classification(100000, 1000)[0].shape)' 2>&1; echo $?"
+)
+
+
+@pytest.fixture(scope="module")
+def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A machine with data, in a lab of its own."""
+    here = copy_project(tmp_path_factory.mktemp("resizable") / "slipway")
+    here.answer("up")
+    holdings.fill(here)
+    assert holdings.read(here) == holdings.WHOLE
+    yield here
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+def limits(here: Checkout) -> tuple[int, float]:
+    """Memory in MiB and processors of the host, as its kernel enforces them."""
+    host = docker.from_env().containers.get(f"{here.lab.id}-{instance(here)}").attrs["HostConfig"]
+    return host["Memory"] // 2**20, host["NanoCpus"] / 1e9
+
+
+def classify(here: Checkout) -> str:
+    return here.on_host(CLASSIFY).strip()
+
+
+def there(here: Checkout, wanted: str) -> dict[str, Any]:
+    """Resize, and check the receipt against what there is."""
+    before = here.answer("status")
+    done = here.answer("resize", wanted)
+    after = here.answer("status")
+    assert (done["from"], done["to"], done["outcome"]) == (before["instance"]["type"], wanted, "resized")
+    assert done["public_ip"] == {"before": before["instance"]["public_ip"], "after": after["instance"]["public_ip"]}
+    assert after["instance"]["public_ip"] != before["instance"]["public_ip"]
+    assert done["url"] == after["url"] == before["url"]
+    assert set(done["fingerprints"]) == STORES
+    assert {found["equal"] for found in done["fingerprints"].values()} == {True}
+    assert 0 < done["downtime_s"] < done["seconds"]
+    whole(here, wanted)
+    return done
+
+
+def whole(here: Checkout, wanted: str) -> None:
+    """It serves as this type, with all that it held, by its URL, and without a mark of a resize."""
+    assert kind(here) == wanted
+    status = here.answer("status")
+    assert {facts["health"] for facts in status["services"].values()} == {"healthy"}
+    assert status["instance"]["resize_to"] is None
+    with urllib.request.urlopen(status["url"], timeout=30) as page:
+        assert "JupyterLab" in page.read().decode()
+    assert holdings.read(here) == holdings.WHOLE
+
+
+def at_a_terminal(here: Checkout, typed: str, *words: str) -> tuple[int, str]:
+    """Exit code and all that a terminal shows, where this is typed when the question stands there."""
+    ours, theirs = pty.openpty()
+    python = here.path / ".venv" / "bin" / "python"
+    process = subprocess.Popen([python, "orchestrate.py", *words], cwd=here.path, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown, asked = b"", False
+    # Linux says by an error that nobody has the other end any more.
+    with contextlib.suppress(OSError):
+        while part := os.read(ours, 4096):
+            shown += part
+            if not asked and b"Go on?" in shown:
+                asked = os.write(ours, f"{typed}\n".encode()) > 0
+    os.close(ours)
+    assert asked, shown
+    return process.wait(timeout=60), shown.decode()
+
+
+def test_larger_and_smaller_again_with_nothing_lost(resizable: Checkout) -> None:
+    assert limits(resizable) == (1024, 1.0)
+    # Killed (SIGKILL), with no result.
+    assert classify(resizable) == "137"
+    status = resizable.answer("status")
+    assert status["services"]["jupyter"]["out_of_memory"]
+    assert {name for name, facts in status["services"].items() if facts["health"] == "healthy"} >= {"redis", "mongo", "postgres"}
+    assert holdings.read(resizable) == holdings.WHOLE
+    up = there(resizable, "t2.medium")
+    assert "10000 rows in 1 table " in up["fingerprints"]["postgres"]["before"]
+    assert up["price_per_hour"]["after"] > up["price_per_hour"]["before"] > 0
+    assert limits(resizable) == (4096, 2.0)
+    assert classify(resizable) == "(100000, 1000)\n0"
+    # `up` afterwards does not undo it.
+    assert resizable.answer("up")["changed"] == 0
+    assert kind(resizable) == "t2.medium"
+    down = there(resizable, "t2.micro")
+    assert limits(resizable) == (1024, 1.0)
+    assert down["fingerprints"]["redis"] == up["fingerprints"]["redis"]
+
+
+# A sample of `make chaos`.
+@pytest.mark.parametrize(
+    ("point", "how"),
+    [
+        ("while they go down", signal.SIGKILL),
+        ("after the stop", signal.SIGTERM),
+        ("while they come up", signal.SIGHUP),
+        ("after the marks were taken away", signal.SIGINT),
+    ],
+    ids=str,
+)
+def test_ended_anywhere_the_same_command_finishes(resizable: Checkout, point: str, how: signal.Signals) -> None:
+    interrupted(resizable, point, how)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
+def test_fault(resizable: Checkout, row: Row) -> None:
+    types = {"here": kind(resizable), "other": other(resizable)}
+
+    def filled(*words: str) -> list[str]:
+        return [word.format_map(types) for word in words]
+
+    with row.inject(resizable):
+        done = resizable.orchestrate("resize", *filled(*row.words))
+    assert done.returncode == row.code, done.stdout + done.stderr
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert [words for words in filled(*row.says) if words not in printed] == [], printed
+    if row.finish:
+        refused = resizable.orchestrate("up")
+        assert refused.returncode == 3, refused.stderr
+        assert "was left half-way" in refused.stderr
+        resizable.answer("resize", *filled(*row.finish))
+    whole(resizable, *filled(row.ends))
+
+
+def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_command(resizable: Checkout) -> None:
+    wanted = other(resizable)
+    command = started(resizable, ["resize", wanted])
+    command.until(task(DOWN))
+    for words in (["up"], ["open"], ["destroy", "slipway"], ["resize", "t2.large"], ["lab", "down", "--yes"]):
+        second = resizable.orchestrate(*words)
+        assert second.returncode == 3, second.stderr
+        assert "orchestrate.py resize (process" in second.stderr
+    command.until(task(UP))
+    resizable.fault(instance=instance(resizable), does="cut network", seconds=90)
+    assert command.process.wait(timeout=300) == 4
+    for words in (["up"], ["open"], ["resize", "t2.large"]):
+        refused = resizable.orchestrate(*words)
+        assert refused.returncode == 3, refused.stderr
+        assert "was left half-way" in refused.stderr
+    assert resizable.answer("resize", wanted)["outcome"] == "resized"
+    whole(resizable, wanted)
+
+
+def test_undone_when_the_new_type_runs_already(resizable: Checkout) -> None:
+    here = kind(resizable)
+    process = begin(resizable, ["resize", other(resizable)], request("StartInstances"))
+    end(resizable, process, signal.SIGKILL)
+    plan = resizable.answer("resize", "--rollback", "--dry-run")
+    assert (plan["halfway"], plan["candidates"]) == (True, [here])
+    code, shown = at_a_terminal(resizable, "y", "resize", "--rollback")
+    assert code == 0, shown
+    assert "Half-way" in shown
+    assert "(rolled back)" in shown
+    whole(resizable, here)
+
+
+def test_another_host_at_the_new_address_is_told_nothing(resizable: Checkout) -> None:
+    wanted = other(resizable)
+    known = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "known_hosts"
+    right = known.read_text()
+    command = started(resizable, ["resize", wanted])
+    command.until(request("StopInstances"))
+    known.write_text(f"{right.split()[0]} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc1ZPQkbOMwI8XbQ6n2m2mAnmE1bSSFV9ufO4hO2rCk\n")
+    try:
+        assert command.process.wait(timeout=300) == 5
+        # What it had said goes nowhere; the same command says it again.
+        refused = resizable.orchestrate("resize", wanted)
+        assert refused.returncode == 5, refused.stderr
+        assert "host key is another one" in refused.stderr
+    finally:
+        known.write_text(right)
+    assert resizable.answer("resize", wanted)["outcome"] == "resized"
+    whole(resizable, wanted)
+
+
+def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable: Checkout) -> None:
+    wanted = other(resizable)
+    # Written while nobody may, as by a disk that another machine had.
+    stranger = "/home/ubuntu/slipway/work/stranger.ipynb"
+    with unit(resizable, "ssh", f"ExecStartPre=/bin/touch {stranger}"):
+        done = resizable.orchestrate("resize", wanted)
+    assert done.returncode == 5, done.stderr
+    assert "notebooks: before 20 files" in done.stderr
+    assert "after 21 files" in done.stderr
+    names = resizable.on_host("docker ps --format '{{.Names}}'").split()
+    assert sorted(names) == ["slipway-mongo-1", "slipway-postgres-1", "slipway-redis-1"]
+    resizable.on_host(f"sudo rm {stranger}")
+    resizable.answer("up")
+    whole(resizable, wanted)
+
+
+def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Checkout) -> None:
+    here, asked = kind(resizable), len(resizable.requests())
+    code, shown = at_a_terminal(resizable, "n", "resize", "t2.small")
+    assert code == 3
+    assert f"from {here} (" in shown
+    assert "per hour, with disk and address" in shown
+    assert "Nothing was changed." in shown
+    assert changes(resizable.requests()[asked:]) == []
+    code, shown = at_a_terminal(resizable, "y", "resize", "t2.small", "--snapshot")
+    assert code == 0, shown
+    assert "(resized)" in shown
+    found = resizable.ec2().describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["slipway-resize-since"]}])
+    (snapshot,) = found["Snapshots"]
+    assert f"Snapshot  {snapshot['SnapshotId']}" in shown
+    whole(resizable, "t2.small")
+
+
+def test_without_the_wrapper(resizable: Checkout) -> None:
+    done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={SMALL}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole(resizable, SMALL)
+    wrong = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", "ec2_resize_type=T2.MEDIUM")
+    assert wrong.returncode != 0
+    assert "Did you mean t2.medium?" in wrong.stdout
+
+
+def test_an_instance_that_vanishes_is_never_replaced(resizable: Checkout) -> None:
+    lost = instance(resizable)
+    command = started(resizable, ["resize", LARGE])
+    command.until(request("ModifyInstanceAttribute"))
+    resizable.fault(instance=lost, does="vanish")
+    assert command.process.wait(timeout=300) == 5
+    for words in (["resize", LARGE], ["resize", "--rollback"], ["up"]):
+        refused = resizable.orchestrate(*words)
+        assert refused.returncode == 5, refused.stderr
+        assert lost in refused.stderr
+        assert "is gone" in refused.stderr
+    found = resizable.ec2().describe_instances()["Reservations"]
+    assert [item["State"]["Name"] for reservation in found for item in reservation["Instances"]] == ["terminated"]

@@ -1,0 +1,84 @@
+"""What is told of a resize, from the events of real ones (tests/unit/record.py keeps them)."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway import receipt
+from slipway.model import Exit, Result
+from slipway.runner import parse
+from tests.conftest import PROJECT
+
+RECORDED = Path(__file__).with_name("recorded")
+STORES = {"mongo", "notebooks", "postgres", "redis"}
+
+
+def result(name: str) -> Result:
+    """A recorded run, as the newest versions wrote it."""
+    kept: dict[str, Any] = json.loads(sorted(RECORDED.glob(f"*/{name}.json"))[-1].read_text())
+    return parse(kept["events"], kept["variables"], kept["status"], seconds=40.0, log=Path("/log"))
+
+
+def document(name: str) -> dict[str, Any]:
+    """As `resize --json` prints it."""
+    return dict(result(name).published["resize"]) | {"seconds": 40.0, "url": "http://127.0.0.1:8888/lab"}
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome", "code"),
+    [("resize-done", "resized", None), ("resize-restored", "restored", Exit.FAILED)],
+)
+def test_outcome_and_code(name: str, outcome: str, code: Exit | None) -> None:
+    run = result(name)
+    assert run.published["resize"]["outcome"] == outcome
+    assert (run.failure.code if run.failure else None) == code
+
+
+def test_the_document_has_the_fields_that_are_documented() -> None:
+    table = (PROJECT / "docs" / "json.md").read_text().partition("## `resize`")[2].partition("\n## ")[0]
+    fields = {name.partition(".")[0] for name in re.findall(r"^\| `([a-z_.*]+)` \|", table, re.MULTILINE)}
+    assert set(document("resize-done")) == fields
+
+
+def test_a_receipt() -> None:
+    done = document("resize-done")
+    assert set(done["fingerprints"]) == STORES
+    assert all(each["equal"] and each["before"] == each["after"] for each in done["fingerprints"].values())
+    assert done["price_per_hour"]["after"] > done["price_per_hour"]["before"] > 0
+    text = receipt.text(done)
+    for words in (
+        f"Resized   {done['from']} -> {done['to']} (resized)",
+        f"Down      {done['downtime_s']:.0f} s, of 40 s in all",
+        f"Address   {done['public_ip']['before']} -> {done['public_ip']['after']}",
+        "Jupyter   http://127.0.0.1:8888/lab",
+    ):
+        assert words in text
+    assert text.count("  equal") == len(STORES)
+
+
+def test_a_receipt_of_what_is_back() -> None:
+    text = receipt.text(document("resize-restored"))
+    assert re.search(r"Resized   (\S+) -> \1 \(restored\)", text)
+    assert "InsufficientInstanceCapacity" in text
+
+
+def test_a_plan() -> None:
+    plan = result("resize-dry").published["resize_plan"]
+    text = receipt.plan_text(plan, "slipway")
+    wanted, origin = plan["candidates"][0], plan["origin"]
+    for words in (
+        f"Resize    slipway from {origin} ({plan['memory_mib'][origin]} MiB) to {wanted} ({plan['memory_mib'][wanted]} MiB)",
+        f"{plan['price_per_hour'][origin]:.4f} USD now, {plan['price_per_hour'][wanted]:.4f} USD afterwards",
+        "a new public one",
+        f"At last   {origin} comes back",
+    ):
+        assert words in text
+    assert "Half-way" in receipt.plan_text(plan | {"halfway": True}, "slipway")
+    assert "its Elastic IP" in receipt.plan_text(plan | {"elastic_ip": True}, "slipway")
+    assert "unknown now" in receipt.plan_text(plan | {"price_per_hour": dict.fromkeys(plan["price_per_hour"])}, "slipway")
+    assert "nothing to do" in receipt.plan_text(plan | {"needed": False}, "slipway")
