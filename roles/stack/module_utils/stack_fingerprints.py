@@ -175,7 +175,9 @@ class _Redis(_Session):
 
     def __init__(self, container: Mapping[str, Any], _: str) -> None:
         shell = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --raw"
-        super().__init__(["exec", "--interactive", container["Id"], "sh", "-c", shell], "slipway ", r"(\(error\) )?[A-Z]{3,} ")
+        # Without a server it waits for the next line all the same.
+        refusal = r"(\(error\) )?[A-Z]{3,} |Could not connect|Error|Server closed"
+        super().__init__(["exec", "--interactive", container["Id"], "sh", "-c", shell], "slipway ", refusal)
 
     def _run(self, script: str, *arguments: str) -> list[str]:
         # redis-cli reads a quoted word as JSON has it.
