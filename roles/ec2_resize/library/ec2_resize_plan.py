@@ -275,7 +275,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-
     try:
         module.exit_json(**Plan(module).make())
     except WrongError as wrong:
