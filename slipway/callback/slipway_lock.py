@@ -12,6 +12,7 @@ description:
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,9 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = os.path.basename(playbook._file_name)
+        if lock.SHARED in os.environ:
+            # ansible-runner has it ignored. A play whose reader was killed must end with it: it would wait for its own results for ever.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if self._descriptor is not None or self._playbook in READING or context.CLIARGS.get("check"):

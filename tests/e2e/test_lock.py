@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 import time
-from pathlib import Path
 
 from tests.conftest import Checkout
+from tests.e2e.interruptions import begin, task
 
-
-def begin(machine: Checkout) -> subprocess.Popen[str]:
-    """Start `up` and return when its play runs."""
-    python = machine.path / ".venv" / "bin" / "python"
-    runs = machine.path / ".slipway" / "runs"
-    before = set(runs.glob("*-up-*"))
-    nothing = subprocess.DEVNULL
-    process = subprocess.Popen([python, "orchestrate.py", "up"], cwd=machine.path, stdin=nothing, stdout=nothing, stderr=nothing, text=True)
-    deadline = time.monotonic() + 60
-    while not [folder for folder in set(runs.glob("*-up-*")) - before if events(folder)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return process
-
-
-def events(run: Path) -> list[Path]:
-    return list((run / "artifacts" / "run" / "job_events").glob("*.json"))
+#: A step of some seconds: its result comes when the wrapper, which would read it, is gone.
+STEP = "Send the Compose files, then the settings and secrets"
 
 
 def refused(machine: Checkout) -> None:
@@ -38,7 +23,7 @@ def refused(machine: Checkout) -> None:
 
 
 def test_two_at_once(machine: Checkout) -> None:
-    first = begin(machine)
+    first = begin(machine, ["up"], lambda run, _: any(run.glob("artifacts/run/job_events/*.json")))
     refused(machine)
     # What only reads is let through.
     assert machine.answer("status")["instance"]["state"] == "running"
@@ -47,11 +32,14 @@ def test_two_at_once(machine: Checkout) -> None:
 
 
 def test_a_killed_command_leaves_no_overlap(machine: Checkout) -> None:
-    first = begin(machine)
-    first.kill()
+    first = begin(machine, ["up"], task(STEP))
+    first.send_signal(signal.SIGKILL)
     first.wait()
-    # Its play goes on or dies with it: as long as it lives, nobody else gets in.
+    assert machine.plays()
+    # Its play ends with its step: as long as it lives, nobody else gets in.
+    deadline = time.monotonic() + 120
     while play := machine.plays():
+        assert time.monotonic() < deadline, "the play of a killed wrapper goes on for ever"
         second = machine.orchestrate("open")
         if play[0] in machine.plays():
             assert second.returncode == 3, second.stderr

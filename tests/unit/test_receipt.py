@@ -31,7 +31,7 @@ def document(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "outcome", "code"),
-    [("resize-done", "resized", None), ("resize-restored", "restored", Exit.FAILED)],
+    [("resize-done", "resized", None), ("resize-restored", "restored", Exit.FAILED), ("resize-different", "resized", Exit.NEEDS_A_PERSON)],
 )
 def test_outcome_and_code(name: str, outcome: str, code: Exit | None) -> None:
     run = result(name)
@@ -65,6 +65,15 @@ def test_a_receipt_of_what_is_back() -> None:
     text = receipt.text(document("resize-restored"))
     assert re.search(r"Resized   (\S+) -> \1 \(restored\)", text)
     assert "InsufficientInstanceCapacity" in text
+
+
+def test_a_receipt_of_what_differs() -> None:
+    run = result("resize-different")
+    assert run.failure is not None
+    assert "notebooks: before 20 files" in run.failure.reason
+    text = receipt.text(document("resize-different"))
+    assert "DIFFERENT, after: 21 files" in text
+    assert text.count("  equal") == len(STORES) - 1
 
 
 def test_a_plan() -> None:

@@ -24,6 +24,7 @@ FAILURES: dict[str, tuple[Exit, list[str]]] = {
     "host-unreachable": (Exit.FAILED, ["port 22: Connection refused"]),
     "service-not-healthy": (Exit.FAILED, ["Not healthy after 40 s: redis.", "\n  /usr/local/bin/docker-entrypoint.sh: line"]),
     "resize-restored": (Exit.FAILED, ["t2.medium could not be had", "t2.micro is back", "t2.medium: InsufficientInstanceCapacity"]),
+    "resize-different": (Exit.NEEDS_A_PERSON, ["notebooks: before 20 files", "after 21 files"]),
     "canceled": (Exit.FAILED, ["interrupted", "same command again"]),
 }
 
