@@ -49,7 +49,7 @@ bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_resize.py
 
-chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals; CHAOS=5 for every fifth
+chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals, two at a time; CHAOS=5 for every fifth
 	@$(BIN)/python tests/chaos.py
 
 lock: .venv/.dev ## write the lock files anew

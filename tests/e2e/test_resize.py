@@ -16,11 +16,14 @@ import pytest
 
 from tests.conftest import Checkout, copy_project
 from tests.e2e import holdings
+from tests.e2e.exposure import PUBLIC
 from tests.e2e.faults.ec2 import instance
-from tests.e2e.faults.resize import LARGE, ROWS, SMALL, Row, kind, other, unit
+from tests.e2e.faults.resize import ROWS, SMALL, Row, kind, other, unit
+from tests.e2e.faults.stack import redis
 from tests.e2e.interruptions import begin, end, request, started, task
 from tests.e2e.resize_points import DOWN, UP, interrupted
 from tests.e2e.test_bad_input import changes
+from tests.e2e.test_exposure import fingerprint, get
 
 STORES = {"postgres", "mongo", "redis", "notebooks"}
 #: Chapter 9 of the book: 100,000 rows of 1,000 columns are 763 MiB, and twice that while they are shuffled.
@@ -28,6 +31,8 @@ CLASSIFY = (
     "docker exec slipway-jupyter-1 python -c "
     "'from sklearn.datasets import make_classification; print(make_classification(100000, 1000)[0].shape)' 2>&1; echo $?"
 )
+#: 80 MB of keys.
+WASTE = 'for i = 1, 80 do redis.call("set", "waste" .. i, string.rep("x", 1000000)) end'
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +118,13 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Checkout) -> None
     # `up` afterwards does not undo it.
     assert resizable.answer("up")["changed"] == 0
     assert kind(resizable) == "t2.medium"
+    # More than it may have on the t2.micro: refused, for it would not come up again.
+    resizable.on_host(redis("eval", WASTE, "0"))
+    refused = resizable.orchestrate("resize", "t2.micro")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "redis uses" in refused.stderr
+    assert "fewer keys" in refused.stderr
+    resizable.on_host(redis("del", *(f"waste{each}" for each in range(1, 81))))
     down = there(resizable, "t2.micro")
     assert limits(resizable) == (1024, 1.0)
     assert down["fingerprints"]["redis"] == up["fingerprints"]["redis"]
@@ -246,13 +258,30 @@ def test_without_the_wrapper(resizable: Checkout) -> None:
     assert "Did you mean t2.medium?" in wrong.stdout
 
 
+def test_a_public_jupyter_keeps_its_certificate(resizable: Checkout) -> None:
+    wanted = other(resizable)
+    certificate = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets" / "self_signed.crt"
+    with resizable.given(PUBLIC):
+        said = resizable.answer("up")
+        done = resizable.answer("resize", wanted)
+        status = resizable.answer("status")
+    assert {found["equal"] for found in done["fingerprints"].values()} == {True}
+    assert done["public_ip"]["before"] == said["instance"]["public_ip"] != done["public_ip"]["after"]
+    # Its URL has the address, which is another one; what its users have compared is not.
+    assert done["url"] == status["url"] == said["url"].replace(done["public_ip"]["before"], done["public_ip"]["after"])
+    assert status["certificate_sha256"] == said["certificate_sha256"] == fingerprint(done["public_ip"]["after"])
+    assert "JupyterLab" in get(done["url"], certificate)
+    resizable.answer("up")
+    whole(resizable, wanted)
+
+
 def test_an_instance_that_vanishes_is_never_replaced(resizable: Checkout) -> None:
-    lost = instance(resizable)
-    command = started(resizable, ["resize", LARGE])
+    lost, wanted = instance(resizable), other(resizable)
+    command = started(resizable, ["resize", wanted])
     command.until(request("ModifyInstanceAttribute"))
     resizable.fault(instance=lost, does="vanish")
     assert command.process.wait(timeout=300) == 5
-    for words in (["resize", LARGE], ["resize", "--rollback"], ["up"]):
+    for words in (["resize", wanted], ["resize", "--rollback"], ["up"]):
         refused = resizable.orchestrate(*words)
         assert refused.returncode == 5, refused.stderr
         assert lost in refused.stderr

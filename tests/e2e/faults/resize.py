@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.conftest import Checkout
 from tests.e2e.faults.docker import cannot_start, clock, stopped
 from tests.e2e.faults.ec2 import THROTTLED, answers, instance, suffers
-from tests.e2e.faults.stack import COMPOSE, both, changed, given, secret
+from tests.e2e.faults.stack import COMPOSE, both, changed, given, on_host, redis, secret
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
 SMALL, LARGE = "t2.micro", "t2.medium"
@@ -77,6 +77,13 @@ def starts(times: int) -> Callable[[Checkout], AbstractContextManager[object]]:
 
 #: How often a type is tried.
 A_TYPE = 3
+#: Nobody who has the right password gets in, until it starts again.
+LOCKED = (
+    f"{redis('config', 'set', 'requirepass', 'another')} && "
+    "until [ $(docker inspect --format '{{.State.Health.Status}}' slipway-redis-1) = unhealthy ]; do sleep 1; done"
+)
+#: As the module of a run that was killed, which goes on for a while.
+WORKING = "nohup flock slipway sleep 60 >/dev/null 2>&1 & echo $! >working"
 ROWS: list[Row] = [
     Row("no capacity for a while", answers("StartInstances", code=NO_CAPACITY, status=500, times=6), 0, ("{here} -> {other}",)),
     Row("the answer to a start is lost", answers("StartInstances", lost=True), 0, ("{here} -> {other}",)),
@@ -158,6 +165,14 @@ ROWS: list[Row] = [
     Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}"),
     Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
     Row("the disk is too full", given(stack_free_disk_mib=99_999_999), 3, ("MiB free, and 99999999 MiB are needed",), ends="{here}"),
+    Row("a store is sick already", on_host(LOCKED), 0, ("{here} -> {other}", "redis: it could not be read before")),
+    Row(
+        "a killed run's step still works",
+        on_host(WORKING, "kill $(cat working) && rm working"),
+        3,
+        ("still works on", "Nothing was changed"),
+        ends="{here}",
+    ),
     Row(
         "a store does not come up again",
         both(
