@@ -98,10 +98,14 @@ class Checkout:
         assert done.returncode == 0, f"{words}: {done.stdout}\n{done.stderr}"
         return dict(json.loads(done.stdout))
 
+    def ssh_config(self, machine: str = "slipway") -> Path:
+        """The project's own SSH settings of the machine, which `destroy` removes."""
+        return self.path / ".slipway" / "lab" / "machines" / machine / "ssh_config"
+
     def on_host(self, command: str, stdin: str = "", machine: str = "slipway") -> str:
         """What a shell command prints on the machine, over the project's own SSH settings."""
-        config = self.path / ".slipway" / "lab" / "machines" / machine / "ssh_config"
-        done = subprocess.run(["ssh", "-F", str(config), machine, command], input=stdin, capture_output=True, text=True, timeout=300)
+        config = str(self.ssh_config(machine))
+        done = subprocess.run(["ssh", "-F", config, machine, command], input=stdin, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -199,7 +203,7 @@ def copy_project(path: Path) -> Checkout:
     return Checkout(path)
 
 
-# The test of the end takes lab and machine away, and another group may come after it: both are looked at by each file.
+# The test of the end removes the machine and its lab, and another group may come after it: each file looks at both.
 @pytest.fixture(scope="module")
 def lab(checkout: Checkout) -> Checkout:
     """The checkout with its lab running."""
@@ -211,6 +215,6 @@ def lab(checkout: Checkout) -> Checkout:
 @pytest.fixture(scope="module")
 def machine(lab: Checkout) -> Checkout:
     """The checkout with the default machine up."""
-    if not (lab.path / ".slipway" / "lab" / "machines" / "slipway" / "ssh_config").exists():
+    if not lab.ssh_config().exists():
         lab.answer("up")
     return lab
