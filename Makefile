@@ -9,7 +9,7 @@ export LC_ALL := C.UTF-8
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement
 COMPILE = $(BIN)/python -m compileall -q -j 0 -x 'ansible_collections/(?!(amazon/aws|ansible/posix|community/(docker|crypto|library_inventory_filtering_v1))/)' .venv/lib >/dev/null || [ $$? -eq 1 ]
 
-.PHONY: help up status open destroy test lint molecule bench chaos lock prices clean .venv
+.PHONY: help up status open destroy test lint molecule bench chaos lock prices pictures tables clean .venv
 
 help: ## show this list
 	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,7 +36,7 @@ status open destroy: .venv ## as `python orchestrate.py …`
 	@touch $@
 
 test: .venv/.dev ## linters and every test; TESTS=tests/unit for some
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope --durations 60 --durations-min 10 $(TESTS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 60 --durations-min 10 $(TESTS)
 
 lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 	@tools/lint
@@ -48,6 +48,7 @@ molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python tests/bench.py
 	@$(BIN)/python tests/bench_resize.py
+	@$(BIN)/python tests/bench_queue.py
 
 chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals, two at a time; CHAOS=5 for every fifth
 	@$(BIN)/python tests/chaos.py
@@ -60,6 +61,12 @@ lock: .venv/.dev ## write the lock files anew
 
 prices: .venv ## write the table of AWS's prices anew (needs credentials); REGIONS="eu-west-1 …" for some
 	@$(BIN)/python tools/prices $(REGIONS)
+
+pictures: .venv ## the examples' pictures, from runs on the lab and a real browser; EXAMPLES="adult" for some
+	@$(BIN)/python tools/pictures $(EXAMPLES)
+
+tables: .venv ## docs/memory.md's tables and the README's figure, by `measure` on a machine that is up
+	@$(BIN)/python tools/tables
 
 clean: ## remove the environment and caches; machines and their secrets stay
 	@rm -rf .venv .ansible .mypy_cache .ruff_cache .pytest_cache

@@ -117,7 +117,9 @@ class Application:
             for instance in instances.everyone():
                 instance.follow_groups()
             instances.save()
-        World.faults.after(action)
+        # What was refused, as a dry run is, was not carried out.
+        if answer.status.startswith("200"):
+            World.faults.after(action)
         return answer
 
     def _launch_once(self, params: Params, environ: dict[str, Any]) -> Answer:

@@ -28,11 +28,15 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Lab:
-    """A lab's identity: its folder, the port of its API and the number that picks its networks."""
+    """A lab's identity: its folder, the port of its API and the number that picks its networks.
+
+    `registry_port` is the loopback port at which this machine's engine gives images to the registry; each start has another one.
+    """
 
     root: Path
     port: int
     number: int
+    registry_port: int = 0
 
     @property
     def id(self) -> str:
@@ -84,7 +88,7 @@ def load(root: Path | None = None) -> Lab | None:
         values = json.loads((root / "lab.json").read_text())
     except FileNotFoundError:
         return None
-    return Lab(root=root, port=int(values["port"]), number=int(values["number"]))
+    return Lab(root=root, **{key: int(value) for key, value in values.items()})
 
 
 def private_dir(path: Path) -> Path:

@@ -63,7 +63,7 @@ def up(report: Report = print) -> Lab:
         lab = lab or _new_lab(client)
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
-        _start_registry(client, lab, tags["registry"])
+        lab = _start_registry(client, lab, tags["registry"])
         report("starting the EC2 API")
         lab = _start_api(lab, tags["host"])
     _write_inventory(lab)
@@ -176,7 +176,8 @@ def _registry_name(lab: Lab) -> str:
     return f"{lab.id}-registry"
 
 
-def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> None:
+def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> Lab:
+    """Start the registry; return the lab with the loopback port that it has now."""
     try:
         container = client.containers.get(_registry_name(lab))
     except docker.errors.NotFound:
@@ -194,9 +195,16 @@ def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> None:
                 "REGISTRY_HTTP_TLS_KEY": f"{folder}/server.key",
             },
             volumes={str(certificates.ensure(lab)): {"bind": folder, "mode": "ro"}},
+            # An engine takes any registry on its own loopback, whoever signed its certificate.
+            ports={"5000/tcp": ("127.0.0.1", 0)},
             mem_limit="256m",
         )
     container.start()
+    container.reload()
+    [binding] = container.ports["5000/tcp"] or [{"HostPort": "0"}]
+    lab = dataclasses.replace(lab, registry_port=int(binding["HostPort"]))
+    lab.save()
+    return lab
 
 
 def _start_api(lab: Lab, host_image: str) -> Lab:
@@ -258,7 +266,7 @@ def _identity(lab: Lab) -> dict[str, Any] | None:
 
 def _close_tunnels(lab: Lab) -> None:
     """End the ssh behind each machine's tunnel, which would hold its port for a minute more."""
-    for memory in lab.root.glob("machines/*/tunnel.json"):
+    for memory in lab.root.glob("machines/**/tunnel.json"):
         control = json.loads(memory.read_text()).get("control", "")
         if Path(control).exists():
             subprocess.run(["ssh", "-S", control, "-O", "exit", "tunnel"], capture_output=True)

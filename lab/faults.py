@@ -74,7 +74,7 @@ class Faults:
                 raise waiting.pop()
 
     def after(self, action: str) -> None:
-        """Raise LostReplyError where the answer of this action must be lost."""
+        """Raise LostReplyError where the answer of this action, which was carried out, must be lost."""
         with self.lock:
             if self.lost.get(action, 0) > 0:
                 self.lost[action] -= 1

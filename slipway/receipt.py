@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 _UNKNOWN = "unknown"
@@ -42,15 +43,94 @@ def text(receipt: Mapping[str, Any]) -> str:
         f"Address   {address['before'] or 'none'} -> {address['after'] or 'none'}",
         f"Price     {_usd(price['before'])} -> {_usd(price['after'])} per hour, with disk and address",
     ]
+    width = max([9, *map(len, receipt["fingerprints"])])
     for store, found in sorted(receipt["fingerprints"].items()):
         same = "equal" if found["equal"] else f"DIFFERENT, after: {found['after']}"
-        lines.append(f"  {store:<9} {found['before']}  {same}")
+        lines.append(f"  {store:<{width}} {found['before']}  {same}")
     lines += [f"Refused   {each['type']}: {each['code']}: {each['message']}" for each in receipt["refusals"]]
     lines += [f"Not seen  {each}" for each in receipt["unknown"]]
     lines += [f"Snapshot  {each}; it costs until you remove it" for each in receipt["snapshots"]]
     if receipt["url"]:
         lines.append(f"Jupyter   {receipt['url']}")
     return "\n".join(lines)
+
+
+def burst_plan_text(plan: Mapping[str, Any], name: str) -> str:
+    """Say what a burst would do, for a dry run."""
+    if not plan["needed"]:
+        return f"The machine {name} is a {plan['candidates'][0]} already: {plan['notebook']} would just be run."
+    then = f"Then      {plan['notebook']} is run, what it made comes back, and the machine is a {plan['origin']} again, whatever happens"
+    return f"{plan_text(plan, name)}\n{then}"
+
+
+def burst_price_line(plan: Mapping[str, Any]) -> str:
+    """What is told before a burst begins."""
+    wanted, origin, prices = plan["candidates"][0], plan["origin"], plan["price_per_hour"]
+    return f"{wanted} for this run: {_usd(prices[wanted])} per hour ({origin}: {_usd(prices[origin])}), with disk and address."
+
+
+def cost(tags: Mapping[str, Any]) -> dict[str, Any]:
+    """Hours from a burst's tag until now, and USD: of the larger type, and beyond the smaller one."""
+    hours = max((datetime.now(UTC) - datetime.fromisoformat(tags["since"])).total_seconds() / 3600, 0.0)
+    before, after = (float(tags[key]) if tags.get(key) else None for key in ("price-from", "price-to"))
+    return {
+        "price_per_hour": {"before": before, "after": after},
+        "hours": round(hours, 4),
+        "usd": None if after is None else round(hours * after, 4),
+        "usd_more": None if after is None or before is None else round(hours * (after - before), 4),
+    }
+
+
+def cost_line(tags: Mapping[str, Any]) -> str:
+    """What a burst has cost that was finished later."""
+    return f"The burst took {_spent(cost(tags), tags['from'])}"
+
+
+def _spent(cost: Mapping[str, Any], origin: str) -> str:
+    each = _usd(cost["price_per_hour"]["after"])
+    return f"{cost['hours']:.2f} h at {each}, {_usd(cost['usd'])} in all; {_usd(cost['usd_more'])} more than {origin}"
+
+
+def burst_document(
+    tags: Mapping[str, Any], up: Mapping[str, Any], down: Mapping[str, Any], seconds: Mapping[str, float], run: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What `run --on` has done, by what both resizes published and what the executed notebook tells; docs/json.md describes it."""
+    ways = (up["resize"], down.get("resize") or {})
+    compared = [found for way in ways for found in way.get("fingerprints", {}).items()]
+    return {
+        "from": tags["from"],
+        "to": tags["to"],
+        "now": ways[1].get("to"),
+        "since": tags["since"],
+        "seconds": dict(seconds),
+        "downtime_s": {"up": ways[0]["downtime_s"], "down": ways[1].get("downtime_s")},
+        "peak_mib": run.get("peak_mib"),
+        "limit_mib": run.get("limit_mib"),
+        **cost(tags),
+        "fingerprints": {store: all(found["equal"] for name, found in compared if name == store) for store in sorted(dict(compared))},
+    }
+
+
+def burst_text(burst: Mapping[str, Any]) -> str:
+    """Render what `run --on` has done, after what the run itself gave."""
+    seconds, down = burst["seconds"], burst["downtime_s"]
+    different = [store for store, equal in burst["fingerprints"].items() if not equal]
+    # Without an end of the way back nobody has looked again.
+    both = "equal both ways" if burst["now"] else "equal on the way up, not compared on the way back"
+    equal = f"{both}: {', '.join(burst['fingerprints'])}" if burst["fingerprints"] else "no store to compare"
+    peak, limit = (_UNKNOWN if burst[key] is None else f"{burst[key]:.0f} MiB" for key in ("peak_mib", "limit_mib"))
+    times = ", ".join(f"{step} {seconds[step]:.0f} s" for step in ("up", "run", "down"))
+    back = _UNKNOWN if down["down"] is None else f"{down['down']:.0f} s"
+    return "\n".join(
+        [
+            f"Burst     {burst['from']} -> {burst['to']} -> {burst['now'] or 'not back'}",
+            f"Time      {times}; {seconds['total']:.0f} s in all",
+            f"Services  down for {down['up']:.0f} s on the way up, {back} on the way back",
+            f"Memory    peak {peak}, of {limit}",
+            f"Price     {_spent(burst, burst['from'])}",
+            f"Data      {'DIFFERENT: ' + ', '.join(different) if different else equal}",
+        ]
+    )
 
 
 def _usd(price: float | None) -> str:

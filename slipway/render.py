@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from slipway import killed, receipt
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -73,19 +75,59 @@ def failure(why: Failure, log: Path, command: str) -> str:
 
 def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
     """The document of `status --json`, which docs/json.md describes."""
-    keys = ("state", "health", "memory_used_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
-    instance = published.get("instance")
+    keys = ("state", "health", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
+    instance, services = published.get("instance"), published.get("services", {})
     return {
         "target": target,
         "instance": instance
         and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
-        "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(published.get("services", {}).items())},
-        "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type")} if published.get("fit_mib") else None,
+        "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(services.items())},
+        "out_of_memory": killed.of_services(services),
+        "stacks": {
+            name: {"running": found["running"] > 0, "memory_limit_mib": found["limit_mib"]}
+            for name, found in sorted((published.get("stacks") or {}).items())
+        },
+        "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type"), "raise_mib": None, "commands": []}
+        if published.get("fit_mib")
+        else None,
+        "burst": burst_document(published),
         "exposure": published.get("exposure"),
         "url": url,
         "certificate_sha256": published.get("certificate_sha256"),
     }
+
+
+def burst_document(published: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is left of a burst, for `status`."""
+    instance = published.get("instance") or {}
+    try:
+        tags = instance["burst"]
+        spent = receipt.cost(tags)
+    # None, or none of this project's.
+    except (KeyError, TypeError, ValueError):
+        return None
+    return {
+        **{key: tags.get(key) for key in ("from", "to", "since", "project")},
+        "executed": f"runs/{tags.get('run')}",
+        "runs": tags.get("project") in published["runs_in"] if "runs_in" in published else None,
+        "halfway": instance.get("resize_to") is not None,
+        "usd": spent["usd"],
+        "price_per_hour": spent["price_per_hour"],
+        "end": "resize --rollback" if instance.get("resize_to") == tags.get("to") else f"resize {tags.get('from')}",
+    }
+
+
+def burst_lines(burst: Mapping[str, Any], command: Callable[[str], str]) -> list[str]:
+    """That the machine is still the larger one, for what, and how that ends."""
+    price = burst["price_per_hour"]["after"]
+    costs = "costs nobody knows what" if price is None else f"{burst['usd']:.4f} USD until now, {price:.4f} USD per hour"
+    goes = {True: "It still runs", False: "It does not run any more", None: "Whether it runs is not known"}[burst["runs"]]
+    return [
+        f"Burst     {burst['to']} instead of {burst['from']} since {burst['since']}: {costs}",
+        f"          For {burst['executed']} of {burst['project']}. {goes}." + " A resize was left half-way." * burst["halfway"],
+        f"          End it, and have its results: {command(burst['end'])} (or the next up, deploy, push, pull, run, rest or remove)",
+    ]
 
 
 def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> str:
@@ -97,7 +139,9 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         f"Instance  {instance['id']}  {instance['type']}  {instance['state']}{_up_for(instance)}",
         f"Address   {instance['public_ip'] or 'none'} (private {instance['private_ip']})",
     ]
-    if instance["resize_to"]:
+    if document["burst"]:
+        lines += burst_lines(document["burst"], command)
+    elif instance["resize_to"]:
         again = command(f"resize {instance['resize_to']}")
         lines.append(f"Resize    to {instance['resize_to']}, left half-way. Finish it with: {again}")
     if document["engine"] not in (None, "running"):
@@ -108,10 +152,9 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         kills = facts["out_of_memory_kills"]
         died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
         lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
-    if document["fit"]:
-        enough = f"{document['fit']['memory_mib']} MiB or more"
-        where = f"{document['fit']['type']} ({enough})" if document["fit"]["type"] else f"a machine of {enough}"
-        lines.append(f"Memory    What ran out of it would have twice its limit on {where}.")
+    lines += killed.lines(document)
+    for name, found in document["stacks"].items():
+        lines.append(f"Beside    {name}: " + (f"runs, with up to {found['memory_limit_mib']} MiB" if found["running"] else "at rest"))
     if instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
     elif document["url"]:
@@ -153,3 +196,69 @@ def url_with_token(url: str | None, token_file: Path) -> str | None:
         return url
     token = token_file.read_text().rstrip("\n")
     return f"{url}?token={quote(token, safe='')}"
+
+
+def project_text(document: Mapping[str, Any], command: Callable[[str], str], folder: Path) -> str:
+    """Render the document of `status PROJECT` for people."""
+    lines = [status_text(document, command)]
+    place = shlex.quote(str(folder))
+    if document["monitor_url"]:
+        lines.append(f"Monitor   {document['monitor_url']}")
+    lines += sync_lines(document["sync"] or {})
+    if document["rested"]:
+        lines.append(rested_line(document["rested"]))
+    if document["seeds_not_used"]:
+        lines.append(f"Seeds     {document['seeds_not_used']} was made from other files than there are now, which were not run.")
+        lines.append(f"          To make it anew, without its data: {command('reseed')} {place}")
+    return "\n".join(lines)
+
+
+def rested_line(names: Sequence[str]) -> str:
+    """Which stacks made room."""
+    return f"At rest   {', '.join(names)}: the machine has no memory for it beside this. Its data stay"
+
+
+def sync_lines(sync: Mapping[str, Any]) -> list[str]:
+    """What a synchronisation moved, and what it left and why."""
+    lines = []
+    if sync.get("moved"):
+        lines.append(f"Files     {len(sync['moved'])} {'sent' if sync['direction'] == 'push' else 'fetched'}: {_few(sync['moved'])}")
+    if sync.get("removed"):
+        lines.append(f"Removed   {_few(sync['removed'])}")
+    return lines + list(sync.get("told") or [])
+
+
+def sync_text(document: Mapping[str, Any], check: bool) -> str:
+    """Render what `push` or `pull` did, or would do."""
+    lines = sync_lines(document)
+    if not lines:
+        return "Nothing to do: both sides have the same files."
+    return "\n".join((["Nothing was changed. This would be done:"] if check else []) + lines)
+
+
+def run_text(document: Mapping[str, Any], folder: Path) -> str:
+    """Render what came of a batch run."""
+    how = "Executed" if document["exit_code"] == 0 else "Out of memory" if document["out_of_memory"] else "Failed"
+    lines = [f"{how}: {folder / document['executed']}" if document["executed"] else f"{how}: nothing was executed"]
+    if document["fetched"]:
+        lines.append(f"Files     {len(document['fetched'])} fetched: {_few(document['fetched'])}")
+    lines += killed.lines(document["memory"]) if document["memory"] else []
+    return "\n".join(lines)
+
+
+#: What a command did to a stack, where it had something to do and where it had not.
+_BY_NAME = {"rest": ("rests", "rested already"), "remove": ("is removed", "had nothing to be removed")}
+
+
+def by_name_text(document: Mapping[str, Any], verb: str, command: Callable[[str], str]) -> str:
+    """Render what `rest` or `remove` did."""
+    lines = [f"{document['stack']} {_BY_NAME[verb][not document['changed']]}."]
+    if document["volumes"]:
+        lines.append(f"Its volumes stay: {', '.join(document['volumes'])}")
+        if verb == "remove":
+            lines.append(f"To remove one with its data: {command('remove')} {document['stack']} --volume NAME")
+    return "\n".join(lines)
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

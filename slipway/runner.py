@@ -6,9 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,40 +57,55 @@ def run(request: Request, on_event: OnEvent) -> Result:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
             os.environ.pop(name, None)
     started = time.monotonic()
-    runner = ansible_runner.run(
-        private_data_dir=str(folder),
-        project_dir=str(PROJECT),
-        playbook=str(PROJECT / request.playbook),
-        # The plays find their machine by its tag; the dynamic inventory beside it would ask EC2 once more.
-        inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
-        extravars=dict(request.variables),
-        cmdline=" ".join(["--check --diff"] * request.check + [f"--skip-tags {request.skip}"] * bool(request.skip)) or None,
-        envvars={
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-            # ansible-runner adds its own, and this variable goes before ansible.cfg.
-            "ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "slipway" / "callback"),
-            # ansible-runner turns it off, and with it what each machine's SSH settings demand.
-            "ANSIBLE_HOST_KEY_CHECKING": "True",
-            lock.SHARED: str(request.lock or ""),
-            # A proxy knows nothing of this machine's loopback, where the lab and the tunnel are.
-            "NO_PROXY": _NOT_BY_PROXY,
-            "no_proxy": _NOT_BY_PROXY,
-            # Ansible refuses to start without a UTF-8 locale, which a bare shell may not have.
-            "LC_ALL": "C.UTF-8",
-        },
-        suppress_env_files=True,
-        quiet=True,
-        ident="run",
-        event_handler=keep,
-        status_handler=_forget_environment,
-    )
+    with _until_told() as canceled:
+        runner = ansible_runner.run(
+            private_data_dir=str(folder),
+            project_dir=str(PROJECT),
+            playbook=str(PROJECT / request.playbook),
+            # The plays find their machine by its tag; the dynamic inventory beside it would ask EC2 once more.
+            inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
+            extravars=dict(request.variables),
+            cmdline=" ".join(["--check --diff"] * request.check + [f"--skip-tags {request.skip}"] * bool(request.skip)) or None,
+            envvars={
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+                "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+                # ansible-runner adds its own, and this variable goes before ansible.cfg.
+                "ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "slipway" / "callback"),
+                # ansible-runner turns it off, and with it what each machine's SSH settings demand.
+                "ANSIBLE_HOST_KEY_CHECKING": "True",
+                lock.SHARED: str(request.lock or ""),
+                # A proxy knows nothing of this machine's loopback, where the lab and the tunnel are.
+                "NO_PROXY": _NOT_BY_PROXY,
+                "no_proxy": _NOT_BY_PROXY,
+                # Ansible refuses to start without a UTF-8 locale, which a bare shell may not have.
+                "LC_ALL": "C.UTF-8",
+            },
+            suppress_env_files=True,
+            quiet=True,
+            ident="run",
+            event_handler=keep,
+            cancel_callback=canceled,
+            status_handler=_forget_environment,
+        )
     seconds = round(time.monotonic() - started, 1)
     log = folder / "artifacts" / "run" / "stdout"
     result = parse(events, request.variables, status=runner.status, seconds=seconds, log=log, code=runner.rc)
     if result.failure and _VAULT_CLOSED in result.failure.reason:
         return replace(result, failure=replace(result.failure, reason=_vault_reason(request.target), code=Exit.BAD_INPUT))
     return result
+
+
+@contextmanager
+def _until_told() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM has come, and SIGHUP where the command has a use for it. ansible-runner's own handlers would stay."""
+    told = threading.Event()
+    numbers = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if callable(signal.getsignal(signal.SIGHUP)) else [])]
+    before = {number: signal.signal(number, lambda *_: told.set()) for number in numbers}
+    try:
+        yield told.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def parse(events: list[Event], variables: Mapping[str, Any], status: str, seconds: float, log: Path, code: int = 1) -> Result:

@@ -37,15 +37,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def place(item: pytest.Item) -> tuple[int, bool, int]:
         folder = ORDER.index(item.path.parent.name)
-        # The longest first, then what may be shared out between the two.
+        # The longest first, then what may be shared out.
         group = GROUPS.index(scope(item.nodeid)) if scope(item.nodeid) in GROUPS else len(GROUPS)
         return group * parallel, item.get_closest_marker("last") is not None, -folder if parallel else folder
 
     items.sort(key=place)
 
 
-#: What has a machine of its own, and so one worker; and between them what needs no lab, while the other worker builds its images.
-GROUPS = ("resize", "without a lab", "machine", "faults")
+#: What has a machine of its own, and so one worker; and between them what needs no lab, while the other workers build its images.
+GROUPS = (
+    "resize",
+    "tests/e2e/test_projects.py",
+    "machine",
+    "without a lab",
+    "faults",
+    "tests/e2e/test_measure.py",
+    "tests/e2e/test_burst.py",
+    "tests/e2e/test_resize_projects.py",
+)
 
 
 def scope(nodeid: str) -> str:
@@ -62,7 +71,7 @@ def scope(nodeid: str) -> str:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Two at a time (`make test`), for most of a test waits for a host. Each worker has a checkout with a lab of its own."""
+    """Three at a time (`make test`), for a test often waits for a host. Each worker has a checkout with a lab of its own."""
     config.option.loadscopereorder = False
     return ByMachine(config, log)
 
@@ -72,6 +81,10 @@ class ByMachine(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return scope(nodeid)
+
+
+#: Ansible looks for a task's end a thousand times a second by default, for which each run of these tests would pay 4 % of a processor.
+PATIENT = {"ANSIBLE_INTERNAL_POLL_INTERVAL": "0.005"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,13 @@ class Checkout:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_", "MOLECULE_"))}
         clean["PATH"] = f"{self.path / '.venv' / 'bin'}{os.pathsep}{clean['PATH']}"
         return subprocess.run(
-            command, cwd=self.path, env=clean | environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            command,
+            cwd=self.path,
+            env=clean | PATIENT | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
 
     def orchestrate(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(PROJECT))
 
 from slipway import lock  # the project is no installed package
 
-READING = ("find.yml", "status.yml")
+READING = ("advise.yml", "find.yml", "status.yml")
 REFUSED = 3
 
 

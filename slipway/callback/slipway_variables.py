@@ -30,6 +30,19 @@ OWN = {
     "jupyter_exposure",
     "jupyter_public_cidrs",
     "jupyter_public_open_to_all",
+    # Of projects (playbooks/vars).
+    "slipway_project",
+    "slipway_project_dir",
+    "slipway_project_part",
+    "slipway_scale",
+    "slipway_stack",
+    "slipway_store",
+    "slipway_store_callers",
+    "slipway_store_hosts",
+    "slipway_store_ports",
+    "slipway_store_rule",
+    "slipway_store_secrets",
+    "slipway_stores",
 }
 
 

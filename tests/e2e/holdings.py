@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tests.conftest import Checkout
+from tests.e2e.faults import SHOWN, healthy
 
 NUMBER = 10_000
 _CONNECT = """
@@ -45,12 +46,13 @@ with sql, sql.cursor() as cursor:
     rows = [str(value) for value in cursor.fetchone()]
 notes = mongo.holdings.notes
 documents = [notes.count_documents({}), sum(note["_id"] for note in notes.find())]
-keys = [cache.get(f"holdings:{n}") for n in range(number)]
+keys = cache.mget([f"holdings:{n}" for n in range(number)])
 kept = [cache.scard("holdings:set"), cache.hlen("holdings:hash"), cache.zcard("holdings:zset")]
 kept += [cache.llen("holdings:list"), cache.xlen("holdings:stream")]
 files = sorted(path.name for path in folder.iterdir())
 print(json.dumps([rows, documents, sum(map(int, keys)), kept, files]))
 """
+_READ = _CONNECT.replace("NUMBER", str(NUMBER)) + _COUNT
 PYTHON = "docker exec --interactive slipway-jupyter-1 python -"
 
 
@@ -71,4 +73,11 @@ WHOLE = [
 
 def read(machine: Checkout) -> Any:
     """All that counts of them."""
-    return json.loads(machine.on_host(PYTHON, stdin=_CONNECT.replace("NUMBER", str(NUMBER)) + _COUNT))
+    return json.loads(machine.on_host(PYTHON, stdin=_READ))
+
+
+def serving(machine: Checkout) -> Any:
+    """The same, where every service is healthy; both in one login, for a Python and an SSH of their own cost more than the looks."""
+    *shown, held = machine.on_host(f"{SHOWN} && {PYTHON}", stdin=_READ).splitlines()
+    healthy(shown)
+    return json.loads(held)

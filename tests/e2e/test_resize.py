@@ -9,6 +9,7 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import docker
@@ -18,10 +19,10 @@ from tests.conftest import Checkout, copy_project
 from tests.e2e import holdings
 from tests.e2e.exposure import PUBLIC
 from tests.e2e.faults.ec2 import instance
-from tests.e2e.faults.resize import ROWS, SMALL, Row, kind, other, unit
+from tests.e2e.faults.resize import ROWS, SMALL, Row, described, kind, marks, origin, other, unit
 from tests.e2e.faults.stack import redis
 from tests.e2e.interruptions import begin, end, request, started, task
-from tests.e2e.resize_points import DOWN, UP, interrupted
+from tests.e2e.resize_points import DOWN, POINTS, UP
 from tests.e2e.test_bad_input import changes
 from tests.e2e.test_exposure import fingerprint, get
 
@@ -35,11 +36,18 @@ CLASSIFY = (
 WASTE = 'for i = 1, 80 do redis.call("set", "waste" .. i, string.rep("x", 1000000)) end'
 
 
+@dataclass(frozen=True)
+class Machine(Checkout):
+    """The checkout of a machine, with the URL that it has for good."""
+
+    url: str
+
+
 @pytest.fixture(scope="module")
-def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with data, in a lab of its own."""
-    here = copy_project(tmp_path_factory.mktemp("resizable") / "slipway")
-    here.answer("up")
+    path = copy_project(tmp_path_factory.mktemp("resizable") / "slipway").path
+    here = Machine(path, Checkout(path).answer("up")["url"])
     holdings.fill(here)
     assert holdings.read(here) == holdings.WHOLE
     yield here
@@ -57,15 +65,16 @@ def classify(here: Checkout) -> str:
     return here.on_host(CLASSIFY).strip()
 
 
-def there(here: Checkout, wanted: str) -> dict[str, Any]:
+def there(here: Machine, wanted: str) -> dict[str, Any]:
     """Resize, and check the receipt against what there is."""
-    before = here.answer("status")
+    before = described(here)
     done = here.answer("resize", wanted)
     after = here.answer("status")
-    assert (done["from"], done["to"], done["outcome"]) == (before["instance"]["type"], wanted, "resized")
-    assert done["public_ip"] == {"before": before["instance"]["public_ip"], "after": after["instance"]["public_ip"]}
-    assert after["instance"]["public_ip"] != before["instance"]["public_ip"]
-    assert done["url"] == after["url"] == before["url"]
+    assert (done["from"], done["to"], done["outcome"]) == (before["InstanceType"], wanted, "resized")
+    assert done["public_ip"] == {"before": before["PublicIpAddress"], "after": after["instance"]["public_ip"]}
+    assert after["instance"]["public_ip"] != before["PublicIpAddress"]
+    assert after["instance"]["resize_to"] is None
+    assert done["url"] == after["url"] == here.url
     assert set(done["fingerprints"]) == STORES
     assert {found["equal"] for found in done["fingerprints"].values()} == {True}
     assert 0 < done["downtime_s"] < done["seconds"]
@@ -73,15 +82,12 @@ def there(here: Checkout, wanted: str) -> dict[str, Any]:
     return done
 
 
-def whole(here: Checkout, wanted: str) -> None:
-    """It serves as this type, with all that it held, by its URL, and without a mark of a resize."""
-    assert kind(here) == wanted
-    status = here.answer("status")
-    assert {facts["health"] for facts in status["services"].values()} == {"healthy"}
-    assert status["instance"]["resize_to"] is None
-    with urllib.request.urlopen(status["url"], timeout=30) as page:
+def whole(here: Machine, wanted: str) -> None:
+    """It serves as this type, with all that it held, by the URL that it always had, and without a mark of a resize."""
+    assert (kind(here), marks(here)) == (wanted, {})
+    assert holdings.serving(here) == holdings.WHOLE
+    with urllib.request.urlopen(here.url, timeout=30) as page:
         assert "JupyterLab" in page.read().decode()
-    assert holdings.read(here) == holdings.WHOLE
 
 
 def at_a_terminal(here: Checkout, typed: str, *words: str) -> tuple[int, str]:
@@ -102,7 +108,7 @@ def at_a_terminal(here: Checkout, typed: str, *words: str) -> tuple[int, str]:
     return process.wait(timeout=60), shown.decode()
 
 
-def test_larger_and_smaller_again_with_nothing_lost(resizable: Checkout) -> None:
+def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert limits(resizable) == (1024, 1.0)
     # Killed (SIGKILL), with no result.
     assert classify(resizable) == "137"
@@ -132,22 +138,28 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Checkout) -> None
 
 # A sample of `make chaos`.
 @pytest.mark.parametrize(
-    ("point", "how"),
+    "ends",
     [
-        ("while they go down", signal.SIGKILL),
-        ("after the stop", signal.SIGTERM),
-        ("while they come up", signal.SIGHUP),
-        ("after the marks were taken away", signal.SIGINT),
+        {"while they go down": signal.SIGKILL, "while they come up": signal.SIGHUP},
+        {"after the stop": signal.SIGTERM, "after the marks were taken away": signal.SIGINT},
     ],
-    ids=str,
+    ids=", then ".join,
 )
-def test_ended_anywhere_the_same_command_finishes(resizable: Checkout, point: str, how: signal.Signals) -> None:
-    interrupted(resizable, point, how)
+def test_ended_anywhere_the_same_command_finishes(resizable: Machine, ends: dict[str, signal.Signals]) -> None:
+    wanted = other(resizable)
+    # The command that is ended at the second point goes on from where the first one was.
+    for point, how in ends.items():
+        end(resizable, begin(resizable, ["resize", wanted], POINTS[point](resizable)), how)
+    done = resizable.answer("resize", wanted)
+    assert done["url"] == resizable.url
+    # None where they were compared already by a command that was ended then.
+    assert {found["equal"] for found in done["fingerprints"].values()} <= {True}
+    whole(resizable, wanted)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
-def test_fault(resizable: Checkout, row: Row) -> None:
-    types = {"here": kind(resizable), "other": other(resizable)}
+def test_fault(resizable: Machine, row: Row) -> None:
+    types = {"here": origin(resizable), "other": other(resizable)}
 
     def filled(*words: str) -> list[str]:
         return [word.format_map(types) for word in words]
@@ -157,15 +169,15 @@ def test_fault(resizable: Checkout, row: Row) -> None:
     assert done.returncode == row.code, done.stdout + done.stderr
     printed = " ".join((done.stdout + done.stderr).split())
     assert [words for words in filled(*row.says) if words not in printed] == [], printed
-    if row.finish:
+    if row.left:
         refused = resizable.orchestrate("up")
         assert refused.returncode == 3, refused.stderr
         assert "was left half-way" in refused.stderr
-        resizable.answer("resize", *filled(*row.finish))
-    whole(resizable, *filled(row.ends))
+    else:
+        whole(resizable, *filled(row.ends))
 
 
-def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_command(resizable: Checkout) -> None:
+def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_command(resizable: Machine) -> None:
     wanted = other(resizable)
     command = started(resizable, ["resize", wanted])
     command.until(task(DOWN))
@@ -184,7 +196,7 @@ def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_comma
     whole(resizable, wanted)
 
 
-def test_undone_when_the_new_type_runs_already(resizable: Checkout) -> None:
+def test_undone_when_the_new_type_runs_already(resizable: Machine) -> None:
     here = kind(resizable)
     process = begin(resizable, ["resize", other(resizable)], request("StartInstances"))
     end(resizable, process, signal.SIGKILL)
@@ -197,7 +209,7 @@ def test_undone_when_the_new_type_runs_already(resizable: Checkout) -> None:
     whole(resizable, here)
 
 
-def test_another_host_at_the_new_address_is_told_nothing(resizable: Checkout) -> None:
+def test_another_host_at_the_new_address_is_told_nothing(resizable: Machine) -> None:
     wanted = other(resizable)
     known = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "known_hosts"
     right = known.read_text()
@@ -216,7 +228,7 @@ def test_another_host_at_the_new_address_is_told_nothing(resizable: Checkout) ->
     whole(resizable, wanted)
 
 
-def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable: Checkout) -> None:
+def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable: Machine) -> None:
     wanted = other(resizable)
     # Written while nobody may, as by a disk that another machine had.
     stranger = "/home/ubuntu/slipway/work/stranger.ipynb"
@@ -232,7 +244,7 @@ def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable
     whole(resizable, wanted)
 
 
-def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Checkout) -> None:
+def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Machine) -> None:
     here, asked = kind(resizable), len(resizable.requests())
     code, shown = at_a_terminal(resizable, "n", "resize", "t2.small")
     assert code == 3
@@ -249,7 +261,7 @@ def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Checkou
     whole(resizable, "t2.small")
 
 
-def test_without_the_wrapper(resizable: Checkout) -> None:
+def test_without_the_wrapper(resizable: Machine) -> None:
     done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={SMALL}")
     assert done.returncode == 0, done.stdout + done.stderr
     whole(resizable, SMALL)
@@ -258,7 +270,7 @@ def test_without_the_wrapper(resizable: Checkout) -> None:
     assert "Did you mean t2.medium?" in wrong.stdout
 
 
-def test_a_public_jupyter_keeps_its_certificate(resizable: Checkout) -> None:
+def test_a_public_jupyter_keeps_its_certificate(resizable: Machine) -> None:
     wanted = other(resizable)
     certificate = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets" / "self_signed.crt"
     with resizable.given(PUBLIC):
@@ -275,7 +287,7 @@ def test_a_public_jupyter_keeps_its_certificate(resizable: Checkout) -> None:
     whole(resizable, wanted)
 
 
-def test_an_instance_that_vanishes_is_never_replaced(resizable: Checkout) -> None:
+def test_an_instance_that_vanishes_is_never_replaced(resizable: Machine) -> None:
     lost, wanted = instance(resizable), other(resizable)
     command = started(resizable, ["resize", wanted])
     command.until(request("ModifyInstanceAttribute"))

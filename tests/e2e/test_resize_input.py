@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Checkout
 from tests.e2e.faults import serves
 from tests.e2e.faults.ec2 import instance
+from tests.e2e.faults.resize import nothing
 from tests.e2e.faults.stack import given, on_host
 from tests.e2e.test_bad_input import changes
 
@@ -55,10 +56,6 @@ def scaling_group(machine: Checkout) -> Iterator[None]:
         machine.ec2().delete_tags(Resources=[instance(machine)], Tags=[{"Key": tag["Key"]}])
 
 
-def nothing(_: Checkout) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
 MODULES = "/lib/modules/$(uname -r)/modules.builtin"
 BEHAVIOUR = "InstanceInitiatedShutdownBehavior"
 #: Words of `resize`, what is given besides, the exit code, and what the one line must say.
@@ -101,9 +98,14 @@ ROWS: list[tuple[list[str], Given, int, list[str]]] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def containers(machine: Checkout) -> list[str]:
+    """Those that every row leaves as they are."""
+    return machine.containers()
+
+
 @pytest.mark.parametrize(("words", "given", "code", "said"), ROWS, ids=[f"{' '.join(words)}: {said[0]}" for words, _, _, said in ROWS])
-def test_resize_refuses(machine: Checkout, words: list[str], given: Given, code: int, said: list[str]) -> None:
-    before = machine.containers()
+def test_resize_refuses(machine: Checkout, containers: list[str], words: list[str], given: Given, code: int, said: list[str]) -> None:
     with given(machine):
         asked = len(machine.requests())
         done = machine.orchestrate("resize", *words)
@@ -112,7 +114,7 @@ def test_resize_refuses(machine: Checkout, words: list[str], given: Given, code:
     answer = [line for line in done.stderr.splitlines() if not line.startswith("[")]
     assert len(answer) == 1, answer
     assert [part for part in said if part not in answer[0]] == [], answer[0]
-    assert machine.containers() == before
+    assert machine.containers() == containers
 
 
 def test_a_type_that_the_zone_has_not(machine: Checkout) -> None:

@@ -151,6 +151,18 @@ def test_a_lost_reply_and_the_same_request_again_make_one_instance(lab: Checkout
     assert [item["InstanceId"] for reservation in found for item in reservation["Instances"]] == [again]
 
 
+def test_only_the_answer_to_what_was_carried_out_is_lost(lab: Checkout, ec2: Any) -> None:
+    lab.fault(action="CreateKeyPair", lost=True)
+    lab.fault(action="CreateKeyPair", code="RequestLimitExceeded")
+    for dry_run, expected in ((True, "DryRunOperation"), (False, "RequestLimitExceeded")):
+        with pytest.raises(ClientError) as refused:
+            ec2.create_key_pair(KeyName="lost", DryRun=dry_run)
+        assert code(refused) == expected
+    with pytest.raises(ConnectionClosedError):
+        ec2.create_key_pair(KeyName="lost")
+    ec2.delete_key_pair(KeyName="lost")
+
+
 def test_an_action_fails_as_often_as_asked(lab: Checkout, ec2: Any) -> None:
     lab.fault(action="DescribeVpcs", code="RequestLimitExceeded", times=2)
     for _ in range(2):

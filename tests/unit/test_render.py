@@ -25,7 +25,19 @@ def text_of(status: dict[str, Any]) -> str:
 def test_the_document_has_what_its_page_promises() -> None:
     page = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
     status = json.loads(render.as_json(document()))
-    assert list(status) == ["target", "instance", "engine", "services", "fit", "exposure", "url", "certificate_sha256"]
+    assert list(status) == [
+        "target",
+        "instance",
+        "engine",
+        "services",
+        "out_of_memory",
+        "stacks",
+        "fit",
+        "burst",
+        "exposure",
+        "url",
+        "certificate_sha256",
+    ]
     for fields in (status, status["instance"], status["services"]["redis"]):
         for name in fields:
             assert f"`{name}`" in page or f'"{name}"' in page, name
@@ -72,7 +84,7 @@ def test_a_service_that_died_for_memory_is_called_so() -> None:
 def test_a_type_that_would_fit_is_named_where_it_is_known() -> None:
     whole = document()
     assert "twice its limit" not in text_of(whole)
-    fit = {"memory_mib": 1694, "type": "t2.small"}
+    fit = {"memory_mib": 1694, "type": "t2.small", "raise_mib": None, "commands": []}
     assert "twice its limit on t2.small (1694 MiB or more)" in text_of(whole | {"fit": fit})
     assert "twice its limit on a machine of 1694 MiB or more" in text_of(whole | {"fit": fit | {"type": None}})
 

@@ -44,12 +44,13 @@ def settings(services: list[str], memory_mib: int = 1024, **inputs: Any) -> dict
     return dict(line.split("=", 1) for line in lines)
 
 
-def composed(folder: Path, values: dict[str, str]) -> dict[str, Any]:
+def composed(folder: Path, values: dict[str, str], *options: str) -> dict[str, Any]:
     """What Compose makes of them."""
     shutil.copytree(ROLE / "files" / "compose", folder, dirs_exist_ok=True)
     (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
     compose = Path(sys.prefix) / "bin" / "docker-compose"
-    done = subprocess.run([compose, "config", "--format", "json"], cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True)
+    command = [compose, *options, "config", "--format", "json"]
+    done = subprocess.run(command, cwd=folder, env={"PATH": os.defpath}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return dict(json.loads(done.stdout))
@@ -144,6 +145,14 @@ def test_the_machine_that_would_fit_gives_twice_the_limit(killed: dict[str, int]
     assert fit == memory_mib
     for name, limit in killed.items():
         assert int(settings(list(SERVICES), fit)[f"{name.upper()}_MEMORY"].removesuffix("m")) >= 2 * limit
+
+
+def test_what_starved_in_a_container_that_is_gone_counts_as_long_as_the_service_has_no_more() -> None:
+    services = {name: {"out_of_memory": False, "memory_limit_mib": 364} for name in SERVICES}
+    given = {"stack_services": list(SERVICES), "__stack_look": {"services": services}}
+    assert int(value("__stack_fit_mib", stack_starved={"jupyter": 364}, **given)) == 1510
+    assert int(value("__stack_fit_mib", stack_starved={"jupyter": 363}, **given)) == 0
+    assert int(value("__stack_fit_mib", stack_starved={"worker": 364}, **given)) == 0
 
 
 def test_room_for_images_is_asked_for_only_where_they_are_missing() -> None:

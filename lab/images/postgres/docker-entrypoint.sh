@@ -35,9 +35,10 @@ make_cluster() {
   printf '\nhost all all all %s\n' "$auth" >> "$PGDATA/pg_hba.conf"
 }
 
-run_init_files() {
+# So may they this one: it runs files as the entry point runs those in /docker-entrypoint-initdb.d.
+docker_process_init_files() {
   local file
-  for file in /docker-entrypoint-initdb.d/*; do
+  for file; do
     [[ -e $file ]] || continue
     echo "$0: $file"
     case "$file" in
@@ -70,7 +71,7 @@ initialise() {
   # psql's quoting of :"db" and :'db' keeps any name safe.
   docker_process_sql --dbname postgres --set db="$POSTGRES_DB" <<< \
     "SELECT format('CREATE DATABASE %I', :'db') WHERE :'db' NOT IN (SELECT datname FROM pg_database) \\gexec"
-  run_init_files
+  docker_process_init_files /docker-entrypoint-initdb.d/*
   trap - EXIT
   pg_ctl --wait --mode=fast stop
   unset PGPASSWORD

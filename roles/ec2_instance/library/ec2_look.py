@@ -28,7 +28,7 @@ extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.mo
 RETURN = r"""
 instance: {type: dict, returned: always, description: The machine's instance as EC2 describes it, or none.}
 memory_mib: {type: int, returned: always, description: Memory of its type, or of the wanted one.}
-fit: {type: str, returned: always, description: The smallest type of the instance's family with C(fit_mib), or none.}
+fit: {type: str, returned: always, description: "The smallest type of the instance's family with C(fit_mib), not below its own, or none."}
 ending: {type: bool, returned: always, description: Whether an instance of that name is on its way out.}
 region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
@@ -175,7 +175,9 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         "instance": instance,
         "memory_mib": facts["MemoryInfo"]["SizeInMiB"],
         "ending": ending,
-        "fit": asked.fitting(instance["InstanceType"], module.params["fit_mib"]) if instance and module.params["fit_mib"] else None,
+        "fit": asked.fitting(instance["InstanceType"], max(module.params["fit_mib"], facts["MemoryInfo"]["SizeInMiB"]))
+        if instance and module.params["fit_mib"]
+        else None,
         "region": module.region,
         "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
         "group": group,

@@ -38,6 +38,7 @@ price_per_hour: {type: dict, returned: always, description: 'USD by type with di
 nvme: {type: str, returned: always, description: 'The first candidate with NVMe disks, where the type of today has none; else empty.'}
 fingerprints: {type: dict, returned: always, description: Those that the tags have, by store.}
 since: {type: str, returned: always, description: When the resize was begun, in ISO 8601.}
+burst: {type: bool, returned: always, description: Whether the tags tell of a type that is borrowed.}
 caveats: {type: list, returned: always, description: What the change brings that nobody asked for.}
 unknown: {type: list, returned: always, description: Checks that could not be made, for want of a permission.}
 """
@@ -49,6 +50,7 @@ from typing import Any
 
 from ansible.module_utils.ec2_resize_rules import (
     BAD_INPUT,
+    BURST,
     FINGERPRINT,
     FROM,
     SINCE,
@@ -125,6 +127,7 @@ class Plan:
             "nvme": "" if needs_nvme(types[self.current]) else next((name for name in tried if needs_nvme(types[name])), ""),
             "fingerprints": {key.removeprefix(FINGERPRINT): said for key, said in self.tags.items() if key.startswith(FINGERPRINT)},
             "since": self.tags.get(SINCE, ""),
+            "burst": any(key.startswith(BURST) for key in self.tags),
             "caveats": list(caveats(types[self.origin], types[wanted])) if needed else [],
             "unknown": self.unknown,
         }

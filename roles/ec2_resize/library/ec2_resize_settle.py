@@ -11,6 +11,7 @@ description:
   - Fails with C(exit_code) 4 where one of them is not passed in time; then the marks stay, and the same command again waits on.
 options:
   instance_id: {type: str, required: true, description: The instance.}
+  burst: {type: bool, default: false, description: Whether the marks of a borrowed type stay.}
   seconds: {type: int, default: 600, description: How long the status checks may take.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
@@ -22,7 +23,7 @@ status: {type: dict, returned: always, description: "What the checks say: C(syst
 import time
 from contextlib import suppress
 
-from ansible.module_utils.ec2_resize_rules import FINGERPRINT, FROM, SINCE, TO
+from ansible.module_utils.ec2_resize_rules import BURST, FINGERPRINT, FROM, SINCE, TO
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
@@ -33,7 +34,11 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 def main() -> None:
     """Run the module."""
     module = AnsibleAWSModule(
-        argument_spec={"instance_id": {"type": "str", "required": True}, "seconds": {"type": "int", "default": 600}},
+        argument_spec={
+            "instance_id": {"type": "str", "required": True},
+            "burst": {"type": "bool", "default": False},
+            "seconds": {"type": "int", "default": 600},
+        },
         supports_check_mode=True,
     )
     if module.check_mode:
@@ -57,7 +62,8 @@ def main() -> None:
                 )
             time.sleep(2)
         tags = client.describe_tags(Filters=[{"Name": "resource-id", "Values": [name]}], aws_retry=True)["Tags"]
-        marks = [tag["Key"] for tag in tags if tag["Key"] in (FROM, TO, SINCE) or tag["Key"].startswith(FINGERPRINT)]
+        over = (FROM, TO, SINCE, FINGERPRINT) if module.params["burst"] else (FROM, TO, SINCE, FINGERPRINT, BURST)
+        marks = [tag["Key"] for tag in tags if tag["Key"].startswith(over)]
         if marks:
             client.delete_tags(Resources=[name], Tags=[{"Key": key} for key in marks], aws_retry=True)
     except (BotoCoreError, ClientError) as failure:

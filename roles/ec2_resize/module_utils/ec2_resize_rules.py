@@ -15,6 +15,8 @@ Facts = Mapping[str, Any]
 BAD_INPUT, REFUSED = 2, 3
 #: Marks of a resize on its way, on the instance itself: whoever finds them knows what is left to do.
 FROM, TO, SINCE, FINGERPRINT = "slipway-resize-from", "slipway-resize-to", "slipway-resize-since", "slipway-fingerprint-"
+#: Marks of a type that is borrowed for one notebook, until a resize brings the machine back or gives it another one.
+BURST = "slipway-burst-"
 #: Families that one quota counts together, "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances".
 STANDARD, STANDARD_QUOTA = re.compile("(?!trn|inf|hpc|mac|dl)[acdhimrtz]"), "L-1216C47A"
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_down
-short_description: Stop a Compose project's services in order, with fingerprints of the stores in between
+short_description: Stop the services of Compose projects in order, with fingerprints of the stores in between
 description:
-  - Takes a fingerprint of each store and of the folder C(work) while everything serves. Stops every service that is no store, so that
+  - Takes a fingerprint of each store and of the folders C(work) while everything serves. Stops every service that is no store, so that
     nobody writes, and takes anew what was written to since. Then stops the stores, each with time to flush.
-  - Makes the containers of I(early) anew meanwhile, with the settings that the folder has now, and does not start them.
-  - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out: a larger machine
-    may be its cure. Where anything else fails, what ran before runs again.
+  - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them.
+  - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out, for a larger
+    machine may be its cure. Where anything else fails, what ran before runs again.
+  - Stops nothing where a batch run works in one of them, and fingerprints are to be taken (C(exit_code) 3).
   - May be repeated, also after it was killed in between.
 options:
-  name: {type: str, required: true, description: The Compose project.}
-  directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
+  stacks: {type: list, elements: dict, required: true, description: "C(name) of each, its C(directory), absolute or relative to the user's
+    home, the C(prefix) of its stores' names, and the services that may start before anybody has compared the stores (C(early))."}
   fingerprints: {type: bool, default: true, description: Whether to take them. Without, everything is just stopped in order.}
-  early: {type: list, elements: str, default: [], description: Services that may start before anybody has compared the stores.}
+  rest: {type: bool, default: false, description: Whether they stay stopped until somebody brings them up by name.}
   wait_seconds: {type: int, default: 300, description: How long a store may take until it answers.}
 """
 
@@ -30,17 +31,22 @@ down_seconds: {type: float, returned: always, description: How long ago the firs
 import http.client
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_engine import ComposeError, Engine, alone, compose, services
+from ansible.module_utils.stack_engine import AT_REST, RUNNING, STACK, ComposeError, Engine, alone, batch_runs, compose, folder, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError
 
 #: How long a service may take to end before it is killed: Jupyter asks its kernels to end, a store flushes.
 WRITER_SECONDS, STORE_SECONDS = 10, 60
+
+
+class BusyError(Exception):
+    """A batch run works in a stack; the text says in which."""
 
 
 def every(action: str, containers: Iterable[dict[str, Any]], **query: Any) -> None:
@@ -53,41 +59,61 @@ def every(action: str, containers: Iterable[dict[str, Any]], **query: Any) -> No
         list(pool.map(tell, containers))
 
 
-def stage(directory: str, names: list[str]) -> None:
+def stage(stack: Mapping[str, Any], found: Iterable[str]) -> None:
     """Make these services' containers for the next boot, at which the engine's unit starts what was made and never started."""
-    if names:
-        compose(directory, "up", "--no-start", "--force-recreate", *names)
+    if names := [name for name in found if name in stack["early"]]:
+        compose(stack["directory"], "up", "--no-start", "--force-recreate", *names)
 
 
-def down(asked: dict[str, Any], directory: str) -> dict[str, Any]:
-    """Do it all. Raises StoreError, ComposeError and OSError, with everything running again that ran."""
-    found = services(asked["name"])
+def marked(stacks: Iterable[Mapping[str, Any]], rest: bool) -> None:
+    """Keep whether they are at rest. It is kept first: one that still runs is not at rest, whatever was kept."""
+    for stack in stacks:
+        if rest:
+            # A stack of somebody else's may lie in a folder that is not this user's: what is known of it is what runs.
+            with suppress(PermissionError):
+                Path(stack["directory"], AT_REST).touch()
+        else:
+            Path(stack["directory"], AT_REST).unlink(missing_ok=True)
+
+
+def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Do it all. Raises StoreError, ComposeError and OSError, with everything running again that ran; BusyError with nothing done."""
+    if not stacks:
+        return {"changed": False, "fingerprints": {}, "unread": [], "down_seconds": 0.0}
+    by_stack = {stack["name"]: services(stack["name"]) for stack in stacks}
+    if asked["fingerprints"] and (runs := batch_runs(by_stack)):
+        raise BusyError(f"A notebook is being run in {', '.join(runs)}. Nothing was stopped. Wait for its end; then the same command again")
+    found = {(stack["prefix"] + name): item for stack in stacks for name, item in by_stack[stack["name"]].items()}
     running = {name: item for name, item in found.items() if item["State"] == "running"}
-    stores = {name: item for name, item in found.items() if name in STORES}
+    stores = {stack["prefix"] + name: item for stack in stacks for name, item in by_stack[stack["name"]].items() if name in STORES}
     sick = {name for name, item in stores.items() if "(healthy)" not in item["Status"]}
+    notebooks = {stack["prefix"] + "notebooks" for stack in stacks}
     taken: dict[str, Any] = {}
+    marked(stacks, asked["rest"])
     try:
-        with Readers(stores, directory, asked["wait_seconds"]) as readers:
+        with Readers.of(stacks, by_stack, asked["wait_seconds"]) as readers:
             if asked["fingerprints"] and not sick:
                 # All of it is taken again where this finds a lock, or a file that goes.
-                taken = readers.take(perhaps={*stores, "notebooks"})
+                taken = readers.take(perhaps=stores.keys() | notebooks)
             since = time.monotonic()
-            every("stop", (item for name, item in running.items() if name not in STORES), t=WRITER_SECONDS)
+            every("stop", (item for name, item in found.items() if name not in stores and item["State"] in RUNNING), t=WRITER_SECONDS)
             if asked["fingerprints"]:
                 every("start", (item for name, item in stores.items() if name not in running))
                 taken = readers.take(taken, perhaps=sick)
         with ThreadPoolExecutor(max_workers=1) as aside:
-            staged = aside.submit(stage, directory, [name for name in found if name in asked["early"]])
+            staged = [aside.submit(stage, stack, by_stack[stack["name"]]) for stack in stacks]
             every("stop", stores.values(), t=STORE_SECONDS)
-            staged.result()
+            for each in staged:
+                each.result()
         os.sync()
     except Exception:
         # The reason counts, not what else fails then.
         with suppress(OSError, http.client.HTTPException):
-            every("start", (item for name, item in services(asked["name"]).items() if name in running))
+            now = {stack["prefix"] + name: item for stack in stacks for name, item in services(stack["name"]).items()}
+            every("start", (item for name, item in now.items() if name in running))
         raise
     return {
-        "changed": bool(running),
+        "changed": bool(running) or asked["rest"],
         "fingerprints": {name: each["said"] for name, each in taken.items()},
         "unread": sorted(sick - taken.keys()) if asked["fingerprints"] else [],
         "down_seconds": time.monotonic() - since,
@@ -98,22 +124,27 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         {
-            "name": {"type": "str", "required": True},
-            "directory": {"type": "str", "required": True},
+            "stacks": {"type": "list", "elements": "dict", "required": True, "options": STACK},
             "fingerprints": {"type": "bool", "default": True},
-            "early": {"type": "list", "elements": "str", "default": []},
+            "rest": {"type": "bool", "default": False},
             "wait_seconds": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
-    directory = os.path.join(os.path.expanduser("~"), module.params["directory"])
+    stacks = [stack | {"directory": folder(stack["directory"])} for stack in module.params["stacks"]]
     if module.check_mode:
-        module.exit_json(changed=True, fingerprints={}, unread=[], down_seconds=0.0)
+        module.exit_json(changed=bool(stacks), fingerprints={}, unread=[], down_seconds=0.0)
     try:
-        with alone(directory):
-            module.exit_json(**down(module.params, directory))
+        with ExitStack() as held:
+            for directory in sorted(stack["directory"] for stack in stacks):
+                held.enter_context(alone(directory))
+            module.exit_json(**down(module.params, stacks))
+    except BusyError as busy:
+        module.fail_json(msg=f"{busy}.", exit_code=3)
     except (StoreError, ComposeError, OSError, http.client.HTTPException) as failure:
-        module.fail_json(msg=f"{failure}. What ran before runs again, and `up` gives it the limits of the memory that there is.")
+        module.fail_json(
+            msg=f"{failure}. What ran before runs again, and `up` (of a project: `deploy`) gives it the limits of the memory that there is."
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ options:
   directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
   memory: {type: bool, default: false, description: Whether to read the memory in use, which takes a second.}
   port: {type: int, description: A port of the loopback that a service of this project wants to publish.}
+  ports: {type: dict, default: {}, description: 'First ports to choose from, by the name of a setting, such as JUPYTER_PORT.'}
   idle_seconds: {type: int, default: 0, description: How long to wait for a module of an interrupted run that still works on the host.}
   secrets: {type: dict, default: {}, description: Secrets by the name of their file, to compare with those in the folder.}
 """
@@ -26,9 +27,18 @@ busy: {type: bool, returned: always, description: Whether a module of an interru
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
 volumes: {type: dict, returned: always, description: "Name, driver, options and labels of the project's volumes, by key."}
 images: {type: list, returned: always, description: Tags and digests of the images that the host has.}
-services: {type: dict, returned: always, description: State, health, memory, published ports and certificate of each service.}
+services: {type: dict, returned: always, description: "State, health, memory, published ports and certificate of each service, and
+  who in it was killed for memory."}
 postgres_major: {type: str, returned: always, description: Major version of the project's PostgreSQL; none where it has no container.}
 strangers: {type: list, returned: always, description: Other projects whose containers or volumes belong to this folder.}
+others: {type: dict, returned: always, description: "Other projects here: folder, running containers, runs, MiB that they may use, and
+  I(at_rest) and I(takes_part) of those that lie in C(projects)."}
+at_rest: {type: bool, returned: always, description: Whether the project was brought to rest.}
+takes_part: {type: bool, returned: always, description: "Whether it goes along when the machine is made larger or smaller: it has
+  containers, and is not at rest."}
+runs: {type: int, returned: always, description: "How many `docker compose run` of this project work just now."}
+chosen_ports: {type: dict, returned: always, description: "Of I(ports), those that the folder's .env has, or the first that is free."}
+seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
 free_mib: {type: dict, returned: always, description: Free space for the user's services in MiB, by folder; one folder a file system.}
 other_secrets: {type: list, returned: always, description: Those of the given secrets that the folder has with another content.}
@@ -37,7 +47,6 @@ other_secrets: {type: list, returned: always, description: Those of the given se
 import http.client
 import os
 import shutil
-import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -45,30 +54,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project
+from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rests
+from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off
+from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 
-MIB = 1024 * 1024
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
-
-
-def memory_kills(pid: int) -> int:
-    """How often the kernel ended a process in the control group of this one for lack of memory. Needs no root.
-
-    Paths are as seen from here: a host may be a container itself.
-    """
-    groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
-    path = next((path for names, path in groups.items() if "memory" in names.split(",")), None)
-    kind, file = ("cgroup", "memory.oom_control") if path else ("cgroup2", "memory.events")
-    path = path or groups.get("", "/")
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mount, _, system = line.partition(" - ")
-        if system.split()[0] == kind and (kind == "cgroup2" or "memory" in system.split()[-1].split(",")):
-            root, folder = mount.split()[3:5]
-            inside = path.removeprefix(root) if root != "/" else path
-            counts = Path(folder, inside.lstrip("/"), file).read_text().splitlines()
-            return next((int(count.split()[1]) for count in counts if count.startswith("oom_kill ")), 0)
-    return 0
+SERVICE = "com.docker.compose.service"
 
 
 def service(container_id: str, memory: bool) -> dict[str, Any]:
@@ -76,14 +68,16 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
     engine = Engine()
     facts = engine.ask(f"/containers/{container_id}/json")
     state = facts["State"]
-    ports = facts["HostConfig"]["PortBindings"]
+    ports, labels = facts["HostConfig"]["PortBindings"], facts["Config"]["Labels"]
     # One that fails may be of another version than its volume.
     major = next((item.partition("=")[2] for item in facts["Config"]["Env"] or [] if item.startswith("PG_MAJOR=")), None)
-    used, kills = None, 0
+    used, kills, peak = None, 0, None
     if state["Running"]:
         # The group is gone where the container ended in between.
         with suppress(OSError):
-            kills = memory_kills(state["Pid"])
+            kills, peak = kills_and_peak(state["Pid"])
+    # Of Jupyter alone: a store has no such file.
+    killed = deaths(facts, kills, peak, told(Engine(), container_id) if (labels or {}).get(SERVICE) == "jupyter" else [])
     if memory and state["Running"]:
         stats = engine.ask(f"/containers/{container_id}/stats", **{"stream": "false", "one-shot": "true"})["memory_stats"]
         details = stats.get("stats", {})
@@ -97,12 +91,14 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "exit_code": state["ExitCode"],
         "restarts": facts["RestartCount"],
         # The engine's own word is of the first process only; a kernel of a notebook is another.
-        "out_of_memory": state["OOMKilled"] or kills > 0,
+        "out_of_memory": bool(killed),
+        "killed": killed,
         "out_of_memory_kills": max(kills, int(state["OOMKilled"])),
         "image": facts["Config"]["Image"],
         "ports": [f"{host['HostIp']}:{host['HostPort']}" for hosts in (ports or {}).values() for host in hosts or []],
-        "certificate_sha256": (facts["Config"]["Labels"] or {}).get(CERTIFICATE),
+        "certificate_sha256": (labels or {}).get(CERTIFICATE),
         "memory_used_mib": used,
+        "memory_peak_mib": peak,
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
         "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
@@ -116,21 +112,6 @@ def free(folder: str) -> tuple[str, int, int]:
     return folder, os.stat(folder).st_dev, facts.f_bavail * facts.f_frsize // MIB
 
 
-def listens(port: int) -> bool:
-    """Whether something on the loopback has the port: then nobody else can have it."""
-    with socket.socket() as probe:
-        # Connections that have ended do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except PermissionError:
-            # A port below 1024, which only root binds: whoever listens there answers.
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-        except OSError:
-            return True
-    return False
-
-
 def taken_by(port: int, name: str, containers: list[dict[str, Any]]) -> str | None:
     """Who has the port, other than this project's own containers."""
     for container in containers:
@@ -138,6 +119,13 @@ def taken_by(port: int, name: str, containers: list[dict[str, Any]]) -> str | No
             mine = container["Labels"].get("com.docker.compose.project") == name
             return None if mine else f"the container {container['Names'][0].lstrip('/')}"
     return "a process" if listens(port) else None
+
+
+def seeded(directory: str) -> str | None:
+    """What was written down when PostgreSQL's volume was made."""
+    with suppress(OSError):
+        return Path(directory, "seeded").read_text().strip()
+    return None
 
 
 def strangers(name: str, directory: str, containers: list[dict[str, Any]], volumes: list[dict[str, Any]]) -> list[str]:
@@ -169,7 +157,8 @@ def other(directory: str, secrets: Mapping[str, str]) -> list[str]:
 
 def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any]:
     """Everything that the engine knows."""
-    name, port = module.params["name"], module.params["port"]
+    name = module.params["name"]
+    port = module.params["port"] or chosen(directory, module.params["ports"]).get("JUPYTER_PORT")
     volumes = engine.ask("/volumes")["Volumes"] or []
     images = engine.ask("/images/json")
     containers = engine.ask("/containers/json", all="1")
@@ -185,8 +174,12 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         "volumes": {item["Labels"]["com.docker.compose.volume"]: volume(item) for item in kept},
         "images": [word for image in images for word in (image["RepoTags"] or []) + (image["RepoDigests"] or [])],
         "services": services,
+        "at_rest": rests(directory, mine),
+        "takes_part": bool(mine) and not rests(directory, mine),
         "postgres_major": majors.get("postgres"),
         "strangers": strangers(name, directory, containers, volumes),
+        "others": others(name, containers),
+        "runs": sum(one_off(item) and item["State"] == "running" for item in containers if label <= item["Labels"].items()),
         "port_taken_by": port and taken_by(port, name, containers),
         "root": engine.ask("/info")["DockerRootDir"],
     }
@@ -200,6 +193,7 @@ def main() -> None:
             "directory": {"type": "str", "required": True},
             "memory": {"type": "bool", "default": False},
             "port": {"type": "int"},
+            "ports": {"type": "dict", "default": {}},
             "idle_seconds": {"type": "int", "default": 0},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
         },
@@ -213,8 +207,14 @@ def main() -> None:
         "volumes": {},
         "images": [],
         "services": {},
+        "at_rest": False,
+        "takes_part": False,
         "postgres_major": None,
         "strangers": [],
+        "others": {},
+        "runs": 0,
+        "chosen_ports": chosen(directory, module.params["ports"]),
+        "seeded": seeded(directory),
         "port_taken_by": None,
         "root": "/var/lib/docker",
         "other_secrets": other(directory, module.params["secrets"]),

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: stack_up
-short_description: Start a Compose project's services, and compare the stores with fingerprints that were taken before
+short_description: Start the services of Compose projects, and compare the stores with fingerprints that were taken before
 description:
-  - Lets Compose start the stores, and the services in I(early), with the settings in the folder, and takes the fingerprints again. Where a
-    store differs, only the stores run in the end. The other services are left to whoever opens the way to them.
+  - Lets Compose start the stores, and the services that may start I(early), with the settings in the folder, and takes the fingerprints
+    again. Where a store differs, only the stores run in the end. The other services are left to whoever opens the way to them.
   - Without fingerprints everything is started.
 options:
-  directory: {type: str, required: true, description: Folder of the stack, absolute or relative to the user's home.}
-  name: {type: str, required: true, description: The Compose project.}
+  stacks: {type: list, elements: dict, required: true, description: "C(name) of each, its C(directory), absolute or relative to the user's
+    home, the C(prefix) of its stores' names, the services that start with the stores (C(early)), and MiB by service that are written into
+    its settings before (C(budgets))."}
   before: {type: dict, default: {}, description: 'Fingerprints, a line by store. Empty compares nothing.'}
-  early: {type: list, elements: str, default: [], description: Services that start with the stores.}
   wait_seconds: {type: int, default: 300, description: How long a store may take until it answers.}
 """
 
@@ -27,28 +27,58 @@ different: {type: list, returned: always, description: The stores that hold some
 import http.client
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_engine import ComposeError, alone, answers, compose, services
+from ansible.module_utils.stack_budget import rewritten
+from ansible.module_utils.stack_engine import STACK, ComposeError, alone, answers, compose, folder, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError, differences
 
 
-def up(asked: dict[str, Any], directory: str, before: Mapping[str, str]) -> dict[str, Any]:
-    """Do it all. Raises StoreError, ComposeError and OSError."""
+def limited(directory: str, budgets: Mapping[str, int]) -> None:
+    """Write these limits into the stack's settings."""
+    path, scratch = Path(directory, ".env"), Path(directory, ".env.new")
+    old = path.read_text()
+    if (new := rewritten(old, budgets)) != old:
+        scratch.touch(mode=0o600)
+        scratch.write_text(new)
+        os.replace(scratch, path)
+
+
+def started(stack: Mapping[str, Any], all_of_it: bool) -> list[str]:
+    """Start its stores and what may come early, or all of it, and return the names of its services."""
+    directory = stack["directory"]
+    if stack["budgets"]:
+        limited(directory, stack["budgets"])
     # A container may have the project's label, and no file of ours.
     names = compose(directory, "config", "--services").split()
-    first = [name for name in names if not before or name in (*STORES, *asked["early"])]
+    first = [name for name in names if all_of_it or name in (*STORES, *stack["early"])]
     if first:
         compose(directory, "up", "--detach", *first)
+    return names
+
+
+def up(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Do it all. Raises StoreError, ComposeError and OSError."""
+    before = asked["before"]
+    if not stacks:
+        return {"changed": False, "engine": True, "fingerprints": {}, "different": differences(before, {})}
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        names = list(pool.map(lambda stack: started(stack, not before), stacks))
     after: dict[str, Any] = {}
     if before:
-        with Readers(services(asked["name"]), directory, asked["wait_seconds"]) as readers:
-            after = readers.take(perhaps=set(STORES) - before.keys())
+        stores = {stack["prefix"] + name for stack in stacks for name in STORES}
+        with Readers.of(stacks, {stack["name"]: services(stack["name"]) for stack in stacks}, asked["wait_seconds"]) as readers:
+            after = readers.take(perhaps=stores - before.keys())
     different = differences(before, after)
-    if different and (writers := [name for name in names if name not in STORES]):
+    if different:
         # Nobody writes before somebody has looked.
-        compose(directory, "stop", *writers)
+        for stack, found in zip(stacks, names, strict=True):
+            if writers := [name for name in found if name not in STORES]:
+                compose(stack["directory"], "stop", *writers)
     said = {name: each["said"] for name, each in after.items()}
     return {"changed": True, "engine": True, "fingerprints": said, "different": different}
 
@@ -57,22 +87,22 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         {
-            "name": {"type": "str", "required": True},
-            "directory": {"type": "str", "required": True},
+            "stacks": {"type": "list", "elements": "dict", "required": True, "options": STACK},
             "before": {"type": "dict", "default": {}},
-            "early": {"type": "list", "elements": "str", "default": []},
             "wait_seconds": {"type": "int", "default": 300},
         },
         supports_check_mode=True,
     )
-    directory = os.path.join(os.path.expanduser("~"), module.params["directory"])
+    stacks = [stack | {"directory": folder(stack["directory"])} for stack in module.params["stacks"]]
     if module.check_mode:
-        module.exit_json(changed=True, engine=True, fingerprints={}, different=[])
+        module.exit_json(changed=bool(stacks), engine=True, fingerprints={}, different=[])
     if not answers():
         module.exit_json(changed=False, engine=False, fingerprints={}, different=[])
     try:
-        with alone(directory):
-            module.exit_json(**up(module.params, directory, module.params["before"]))
+        with ExitStack() as held:
+            for directory in sorted(stack["directory"] for stack in stacks):
+                held.enter_context(alone(directory))
+            module.exit_json(**up(module.params, stacks))
     except (StoreError, ComposeError, OSError, http.client.HTTPException) as failure:
         module.fail_json(msg=str(failure))
 

@@ -10,11 +10,24 @@ import socket
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 SOCKET = "/var/run/docker.sock"
+#: States of a container that has processes.
+RUNNING = ("running", "restarting", "paused")
+#: The file in a stack's folder that says that it was brought to rest.
+AT_REST = "at_rest"
+#: What an argument of the modules says of each stack. `prefix` stands before the names of its stores.
+STACK = {
+    "name": {"type": "str", "required": True},
+    "directory": {"type": "str", "required": True},
+    "prefix": {"type": "str", "default": ""},
+    "early": {"type": "list", "elements": "str", "default": []},
+    "budgets": {"type": "dict", "default": {}},
+}
 
 
 class Engine(http.client.HTTPConnection):
@@ -36,10 +49,14 @@ class Engine(http.client.HTTPConnection):
         """POST to a path. That there is nothing to do (304) is fine."""
         self._answer("POST", path, query)
 
-    def _answer(self, method: str, path: str, query: dict[str, Any]) -> bytes:
+    def fetch(self, path: str, most: int, /, **query: Any) -> bytes:
+        """GET a path, and return so many bytes of what it answers. The connection is of no use afterwards."""
+        return self._answer("GET", path, query, most)
+
+    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
-        body = answer.read()
+        body = answer.read(most)
         if answer.status not in (200, 204, 304):
             raise OSError(f"{path}: {answer.status} {body[:200]!r}")
         return body
@@ -60,10 +77,14 @@ def one_off(container: dict[str, Any]) -> bool:
 
 
 def of_project(name: str, containers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The containers of a Compose project's services, by service."""
-    label = {"com.docker.compose.project": name}.items()
-    mine = [item for item in containers if label <= item["Labels"].items() and not one_off(item)]
-    return {item["Labels"]["com.docker.compose.service"]: item for item in mine}
+    """The containers of a Compose project's services, by service; of several of one service, the second is called SERVICE-2."""
+    found = {}
+    for item in containers:
+        labels = item["Labels"]
+        if labels.get("com.docker.compose.project") == name and not one_off(item):
+            number = labels.get("com.docker.compose.container-number", "1")
+            found[labels["com.docker.compose.service"] + (f"-{number}" if number != "1" else "")] = item
+    return found
 
 
 class ComposeError(Exception):
@@ -81,6 +102,17 @@ def compose(directory: str, *words: str) -> str:
 def services(name: str) -> dict[str, dict[str, Any]]:
     """The containers of a Compose project's services that there are now, by service."""
     return of_project(name, Engine().ask("/containers/json", all="1"))
+
+
+def folder(directory: str) -> str:
+    """Its absolute path: a relative one is in the user's home."""
+    return str(Path.home() / directory)
+
+
+def batch_runs(names: Container[str]) -> list[str]:
+    """Those of the projects in which a `docker compose run` works now."""
+    found = {item["Labels"].get("com.docker.compose.project") for item in Engine().ask("/containers/json") if one_off(item)}
+    return sorted(name for name in found if name in names)
 
 
 @contextmanager

@@ -38,15 +38,31 @@ class Readers(ExitStack):
     """Clients of the stores that there are, and of `notebooks`, the files in `directory`/work, until the end of the `with`.
 
     `containers` are those of the services, by name, as the engine lists them; each store may take `patience` seconds until it answers.
+    Further stacks are added; the names of their stores begin with a `prefix`.
     """
 
-    def __init__(self, containers: Mapping[str, Mapping[str, Any]], directory: str, patience: int) -> None:
+    def __init__(self, containers: Mapping[str, Mapping[str, Any]], directory: str, patience: int, prefix: str = "") -> None:
         super().__init__()
         self._patience = patience
-        self._readers: dict[str, Any] = {name: _CLIENTS[name](containers[name], directory) for name in STORES if name in containers}
-        self._readers["notebooks"] = _Notebooks(directory)
-        for reader in self._readers.values():
+        self._readers: dict[str, Any] = {}
+        self.add(containers, directory, prefix)
+
+    def add(self, containers: Mapping[str, Mapping[str, Any]], directory: str, prefix: str) -> None:
+        """Read another stack too."""
+        found: dict[str, Any] = {name: _CLIENTS[name](containers[name], directory) for name in STORES if name in containers}
+        found["notebooks"] = _Notebooks(directory)
+        for name, reader in found.items():
+            self._readers[prefix + name] = reader
             self.callback(reader.close)
+
+    @classmethod
+    def of(cls, stacks: Sequence[Mapping[str, Any]], containers: Mapping[str, Mapping[str, Mapping[str, Any]]], patience: int) -> Readers:
+        """Of at least one stack, of each its `name`, `directory` and `prefix`; the containers are by its name."""
+        first, *others = stacks
+        readers = cls(containers[first["name"]], first["directory"], patience, first["prefix"])
+        for stack in others:
+            readers.add(containers[stack["name"]], stack["directory"], stack["prefix"])
+        return readers
 
     def take(
         self, known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), perhaps: Container[str] = ()

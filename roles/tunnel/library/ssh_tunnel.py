@@ -14,13 +14,15 @@ options:
   host: {type: str, required: true, description: Name of the machine in I(ssh_config).}
   ssh_config: {type: path, required: true, description: SSH settings.}
   state_dir: {type: path, required: true, description: Folder for the remembered port.}
+  beside: {type: path, description: 'Folder below which other tunnels remember theirs; default, the one that I(state_dir) lies in.'}
+  path: {type: str, default: /lab, description: Where the page is that the URL leads to.}
   remote_port: {type: int, default: 8888, description: Port on the machine's loopback.}
   local_port: {type: int, default: 8888, description: First port to try here.}
   wait_seconds: {type: int, default: 120, description: How long to wait for HTTP through the tunnel.}
 """
 
 RETURN = r"""
-url: {type: str, returned: when a port was chosen, description: Where Jupyter is on this machine.}
+url: {type: str, returned: when a port was chosen, description: Where the page is on this machine.}
 open: {type: bool, returned: always, description: Whether HTTP is answered through the tunnel.}
 """
 
@@ -79,12 +81,12 @@ class Tunnel:
 
     @property
     def url(self) -> str | None:
-        return f"http://127.0.0.1:{self.port}/lab" if self.port else None
+        return f"http://127.0.0.1:{self.port}{self.params['path']}" if self.port else None
 
     def promised(self) -> set[int]:
-        """The ports of the machines beside this one: a tunnel that is closed for a while comes back to its own."""
+        """The ports of the tunnels beside this one: one that is closed for a while comes back to its own."""
         found = set()
-        for memory in self.memory.parent.parent.glob(f"*/{self.memory.name}"):
+        for memory in Path(self.params["beside"] or self.memory.parent.parent).rglob(self.memory.name):
             with suppress(OSError, ValueError):
                 found.add(json.loads(memory.read_text()).get("port"))
         return found
@@ -102,7 +104,7 @@ class Tunnel:
         return done.returncode == 0
 
     def answers(self) -> bool:
-        """Whether Jupyter answers, whatever it says."""
+        """Whether a server answers, whatever it says."""
         if not self.port:
             return False
         try:
@@ -152,6 +154,7 @@ class Tunnel:
     def forward(self) -> None:
         """Start ssh in the background. Raises OSError with its last line where it cannot connect."""
         self.control.parent.mkdir(mode=0o700, exist_ok=True)
+        self.memory.parent.mkdir(mode=0o700, exist_ok=True)
         log = self.memory.with_name("tunnel.log")
         log.unlink(missing_ok=True)
         options = ["-o", "ControlMaster=yes", "-o", "ExitOnForwardFailure=yes", "-o", "BatchMode=yes", "-E", str(log)]
@@ -175,6 +178,8 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "ssh_config": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "beside": {"type": "path"},
+            "path": {"type": "str", "default": "/lab"},
             "remote_port": {"type": "int", "default": 8888},
             "local_port": {"type": "int", "default": 8888},
             "wait_seconds": {"type": "int", "default": 120},
@@ -206,8 +211,8 @@ def wait(module: AnsibleModule, tunnel: Tunnel) -> None:
     while not tunnel.answers():
         if time.monotonic() > deadline:
             module.fail_json(
-                msg=f"The tunnel is open, but Jupyter did not answer through it within {module.params['wait_seconds']} s. "
-                "Look at it with: python orchestrate.py logs jupyter"
+                msg=f"The tunnel is open, but nothing answered through it within {module.params['wait_seconds']} s. "
+                "Look at the services with: python orchestrate.py logs"
             )
         time.sleep(0.3)
 

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 
 from tests.conftest import Checkout
 
+SHOWN = "docker ps --format '{{.Names}} {{.Status}}'"
+
 
 def serves(machine: Checkout) -> None:
     """Every service is healthy: the fault has left no trace."""
-    shown = machine.on_host("docker ps --format '{{.Names}} {{.Status}}'").splitlines()
+    healthy(machine.on_host(SHOWN).splitlines())
+
+
+def healthy(shown: list[str]) -> None:
+    """Of a machine that shows these containers every service is healthy."""
     assert sorted(line.split()[0] for line in shown) == [f"slipway-{name}-1" for name in ("jupyter", "mongo", "postgres", "redis")]
     assert [line for line in shown if "(healthy)" not in line] == []
 

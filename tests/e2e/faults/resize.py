@@ -1,10 +1,14 @@
-"""Faults that a resize meets, on a machine that holds data; each row leaves it serving, with everything that it held."""
+"""Faults that a resize meets, on a machine that holds data, in this order: what a row leaves half-way the next row's command finishes.
+
+Each other row leaves the machine serving, with everything that it held.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 from tests.conftest import Checkout
 from tests.e2e.faults.docker import cannot_start, clock, stopped
@@ -13,6 +17,7 @@ from tests.e2e.faults.stack import COMPOSE, both, changed, given, on_host, redis
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
 SMALL, LARGE = "t2.micro", "t2.medium"
+MARKS = ("slipway-resize-", "slipway-fingerprint-")
 
 
 @dataclass(frozen=True)
@@ -29,21 +34,40 @@ class Row:
     says: tuple[str, ...] = ()
     #: What follows `resize`.
     words: tuple[str, ...] = ("{other}",)
-    #: What follows `resize` in the command that finishes the job, where it was left half-way.
-    finish: tuple[str, ...] = ()
-    #: The type in the end.
+    #: Whether it is left half-way, for the next row's command.
+    left: bool = False
+    #: The type in the end, where it is not.
     ends: str = "{other}"
+
+
+def described(machine: Checkout) -> dict[str, Any]:
+    """The instance as EC2 describes it."""
+    return dict(machine.ec2().describe_instances(InstanceIds=[instance(machine)])["Reservations"][0]["Instances"][0])
 
 
 def kind(machine: Checkout) -> str:
     """The instance's type."""
-    found = machine.ec2().describe_instances(InstanceIds=[instance(machine)])["Reservations"][0]["Instances"][0]
-    return str(found["InstanceType"])
+    return str(described(machine)["InstanceType"])
+
+
+def marks(machine: Checkout) -> dict[str, str]:
+    """The tags that a resize has on its way."""
+    return {tag["Key"]: tag["Value"] for tag in described(machine)["Tags"] if tag["Key"].startswith(MARKS)}
+
+
+def origin(machine: Checkout) -> str:
+    """The type that a resize goes from; one that was left half-way has begun there."""
+    return marks(machine).get("slipway-resize-from") or kind(machine)
 
 
 def other(machine: Checkout) -> str:
-    """The type that a resize goes to from here."""
-    return LARGE if kind(machine) == SMALL else SMALL
+    """The type that it goes to."""
+    return marks(machine).get("slipway-resize-to") or (LARGE if kind(machine) == SMALL else SMALL)
+
+
+def nothing(_: Checkout) -> AbstractContextManager[None]:
+    """No fault."""
+    return nullcontext()
 
 
 @contextmanager
@@ -75,6 +99,26 @@ def starts(times: int) -> Callable[[Checkout], AbstractContextManager[object]]:
     return answers("StartInstances", code=NO_CAPACITY, times=times)
 
 
+def at_last_lost(times: int) -> Callable[[Checkout], AbstractContextManager[object]]:
+    """So many starts find no capacity, the SDK's own tries among them; the answer to the one that is carried out is lost."""
+
+    @contextmanager
+    def inject(machine: Checkout) -> Iterator[None]:
+        asked = len(machine.requests())
+        refused = answers("StartInstances", code=NO_CAPACITY, status=500, times=times)
+        with refused(machine), answers("StartInstances", lost=True)(machine):
+            yield
+            tried = [
+                line["error"]
+                for line in machine.requests()[asked:]
+                if line["action"] == "StartInstances" and line["params"].get("DryRun") != "true"
+            ]
+            # The one whose answer was lost was carried out, and asked for once more.
+            assert tried == [NO_CAPACITY] * times + [None, None], tried
+
+    return inject
+
+
 #: How often a type is tried.
 A_TYPE = 3
 #: Nobody who has the right password gets in, until it starts again.
@@ -82,11 +126,9 @@ LOCKED = (
     f"{redis('config', 'set', 'requirepass', 'another')} && "
     "until [ $(docker inspect --format '{{.State.Health.Status}}' slipway-redis-1) = unhealthy ]; do sleep 1; done"
 )
-#: As the module of a run that was killed, which goes on for a while.
-WORKING = "nohup flock slipway sleep 60 >/dev/null 2>&1 & echo $! >working"
+#: As the module of a run that was killed, which goes on for a while; one process, for a child would keep the lock.
+WORKING = "nohup flock --no-fork slipway sleep 300 >/dev/null 2>&1 & echo $! >working"
 ROWS: list[Row] = [
-    Row("no capacity for a while", answers("StartInstances", code=NO_CAPACITY, status=500, times=6), 0, ("{here} -> {other}",)),
-    Row("the answer to a start is lost", answers("StartInstances", lost=True), 0, ("{here} -> {other}",)),
     Row(
         "no capacity for the new type",
         starts(A_TYPE),
@@ -95,33 +137,10 @@ ROWS: list[Row] = [
         ends="{here}",
     ),
     Row(
-        "no capacity for the new type, and another will do",
-        starts(A_TYPE),
-        0,
-        ("{here} -> t3.small (fallback)", "{other}: InsufficientInstanceCapacity"),
-        ("{other}", "--fallback", "t3.small"),
-        ends="t3.small",
-    ),
-    Row(
         "more virtual CPUs than the account may have",
         answers("StartInstances", code="VcpuLimitExceeded", times=1),
         4,
         ("{other}: VcpuLimitExceeded", "{here} is back"),
-        ends="{here}",
-    ),
-    Row(
-        "the old type is refused too",
-        starts(2 * A_TYPE),
-        5,
-        ("is stopped", NO_CAPACITY, "The same command again", "resize --rollback"),
-        finish=("{other}",),
-    ),
-    Row(
-        "the old type is refused too, and the resize is undone",
-        starts(2 * A_TYPE),
-        5,
-        ("resize --rollback",),
-        finish=("--rollback",),
         ends="{here}",
     ),
     Row(
@@ -145,33 +164,30 @@ ROWS: list[Row] = [
         (f"{{other}}: {THROTTLED}", "{here} is back"),
         ends="{here}",
     ),
-    Row("a stop that hangs", hanging_stop, 4, ("does not stop", "type is unchanged"), finish=("{other}",)),
     Row(
-        "SSH comes late",
-        at_boot("ssh", "ExecStartPre=/bin/sleep 15\nTimeoutStartSec=60"),
+        "the old type is refused too",
+        starts(2 * A_TYPE),
+        5,
+        ("is stopped", NO_CAPACITY, "The same command again", "resize --rollback"),
+        left=True,
+    ),
+    Row("no capacity for a while, then the answer to a start is lost", at_last_lost(6), 0, ("{here} -> {other}",)),
+    Row("a stop that hangs", hanging_stop, 4, ("does not stop", "type is unchanged"), left=True),
+    Row("the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True),
+    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}"),
+    Row(
+        "the engine is dead, and then SSH comes late",
+        both(at_boot("ssh", "ExecStartPre=/bin/sleep 15\nTimeoutStartSec=60"), stopped("docker", "docker.socket")),
         0,
         ("{here} -> {other}",),
     ),
-    Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",)),
-    Row("the engine is dead", stopped("docker", "docker.socket"), 0, ("{here} -> {other}",)),
     Row("the engine cannot start", cannot_start, 4, ("did not start", "its journal", "the engine has no disk"), ends="{here}"),
     Row(
         "the engine does not come with the host",
         at_boot("docker", 'ExecStart=\nExecStart=/bin/sh -c "echo the engine has no disk >&2; exit 1"'),
         4,
         ("did not start", "its journal", "the engine has no disk"),
-        finish=("{other}",),
-    ),
-    Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}"),
-    Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
-    Row("the disk is too full", given(stack_free_disk_mib=99_999_999), 3, ("MiB free, and 99999999 MiB are needed",), ends="{here}"),
-    Row("a store is sick already", on_host(LOCKED), 0, ("{here} -> {other}", "redis: it could not be read before")),
-    Row(
-        "a killed run's step still works",
-        on_host(WORKING, "kill $(cat working) && rm working"),
-        3,
-        ("still works on", "Nothing was changed"),
-        ends="{here}",
+        left=True,
     ),
     Row(
         "a store does not come up again",
@@ -181,6 +197,25 @@ ROWS: list[Row] = [
         ),
         4,
         ("Not healthy after 20 s: redis. The other services stay up", "I only sleep"),
-        finish=("{other}",),
+        left=True,
+    ),
+    Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",)),
+    Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}"),
+    Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
+    Row("the disk is too full", given(stack_free_disk_mib=99_999_999), 3, ("MiB free, and 99999999 MiB are needed",), ends="{here}"),
+    Row(
+        "a killed run's step still works",
+        on_host(WORKING, "kill $(cat working) && rm working"),
+        3,
+        ("still works on", "Nothing was changed"),
+        ends="{here}",
+    ),
+    Row(
+        "a store is sick already, there is no capacity for the new type, and another will do",
+        both(on_host(LOCKED), starts(A_TYPE)),
+        0,
+        ("{here} -> t3.small (fallback)", "{other}: InsufficientInstanceCapacity", "redis: it could not be read before"),
+        ("{other}", "--fallback", "t3.small"),
+        ends="t3.small",
     ),
 ]

@@ -1,0 +1,45 @@
+#!/usr/bin/python
+"""One look at a project folder on its host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: project_look
+short_description: Read the files of a project folder on the host, by fingerprint
+description:
+  - Changes nothing, and follows no link. A folder that is not there is empty.
+options:
+  directory:
+    type: str
+    required: true
+    description: Folder of the project's stack, absolute or relative to the user's home. The files are in its subfolder work/.
+"""
+
+RETURN = r"""
+work: {type: str, returned: always, description: Absolute path of the synced folder.}
+files: {type: dict, returned: always, description: 'Fingerprints by path, as project_plan compares them.'}
+left_out: {type: dict, returned: always, description: 'Why a file cannot be synced, by path.'}
+rsync: {type: bool, returned: always, description: Whether rsync is there.}
+"""
+
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.project_tree import scan
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule({"directory": {"type": "str", "required": True}}, supports_check_mode=True)
+    work = os.path.join(os.path.expanduser("~"), module.params["directory"], "work")
+    try:
+        tree = scan(work)
+    except OSError as refusal:
+        module.fail_json(msg=f"{refusal.filename or work} cannot be read on the machine: {refusal.strerror}. Mend its owner or mode there.")
+    unusable = dict.fromkeys(tree.unusable, "has a name that cannot be synced")
+    module.exit_json(work=work, files=dict(tree.files), left_out={**tree.left_out, **unusable}, rsync=shutil.which("rsync") is not None)
+
+
+if __name__ == "__main__":
+    main()

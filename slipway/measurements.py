@@ -1,0 +1,118 @@
+"""The measurements of memory that are kept on this computer, by the image that they were made with."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway import render
+from slipway.model import STATE
+
+#: What `measure` knows in the image.
+MODELS = ("KNeighborsClassifier", "DecisionTreeClassifier", "LogisticRegression", "SVC")
+_FIELDS = (
+    "baseline",
+    "rows",
+    "cols",
+    "model",
+    "ended",
+    "step",
+    "use_mib",
+    "needed_mib",
+    "peak_mib",
+    "limit_mib",
+    "seconds",
+    "score",
+    "type",
+)
+_BASELINE = ("no notebook", None, None, None)
+
+Row = Mapping[str, Any]
+Shape = tuple[int, int]
+
+
+@dataclass
+class Measurements:
+    """Those of one image. Each is written down as soon as it is made."""
+
+    folder: Path
+    rows: list[Row]
+
+    @classmethod
+    def of(cls, target: str, image: str) -> Measurements:
+        """Another image has other libraries, which take other memory."""
+        folder = STATE / target / "measured" / re.sub(r"[^A-Za-z0-9.]+", "-", image)
+        path = folder / "memory.json"
+        return cls(folder, json.loads(path.read_text()) if path.exists() else [])
+
+    def add(self, found: Sequence[Row]) -> None:
+        """In the place of older ones of the same."""
+        new = {_key(row) for row in found}
+        self._keep([row for row in self.rows if _key(row) not in new] + list(found))
+
+    def forget(self, shapes: Sequence[Shape], models: Sequence[str]) -> None:
+        """Those that are to be made again."""
+        again = {_BASELINE, *((None, *shape, model) for shape in shapes for model in (None, *models))}
+        self._keep([row for row in self.rows if _key(row) not in again])
+
+    def missing(self, shapes: Sequence[Shape], models: Sequence[str], limit_mib: int, seconds: int) -> Iterator[list[str]]:
+        """What is still to be measured, as the words for the container; looks at what is there by then.
+
+        What died is measured again where there is more memory, what was cut where it may take longer. Where an array died so does every
+        model of it.
+        """
+        if self._due(_BASELINE, limit_mib, seconds):
+            yield ["baselines"]
+        for shape in shapes:
+            if self._due((None, *shape, None), limit_mib, seconds):
+                yield [*map(str, shape)]
+        for shape in shapes:
+            for model in models:
+                if self.found((None, *shape, None)).get("ended") == "done" and self._due((None, *shape, model), limit_mib, seconds):
+                    yield [*map(str, shape), model]
+
+    def found(self, key: tuple[Any, ...]) -> Row:
+        """The measurement of a baseline, or of rows, columns and model; empty where there is none."""
+        return next((row for row in self.rows if _key(row) == key), {})
+
+    def _due(self, key: tuple[Any, ...], limit_mib: int, seconds: int) -> bool:
+        row = self.found(key)
+        ended = row.get("ended")
+        return (
+            not row or (ended == "out of memory" and row["limit_mib"] < limit_mib) or (ended == "cut" and row["allowed_seconds"] < seconds)
+        )
+
+    def models(self) -> dict[str, Any]:
+        """What was fitted to them, by model; "none" is the array alone."""
+        path = self.folder / "models.json"
+        return dict(json.loads(path.read_text())) if path.exists() else {}
+
+    def report(self, models: Mapping[str, Any], figure: bytes) -> dict[str, str]:
+        """Write down what they came to, and return the files."""
+        self._write("models.json", render.as_json(models))
+        (self.folder / "memory.png").write_bytes(figure)
+        with (self.folder / "memory.csv").open("w", newline="") as file:
+            lines = csv.DictWriter(file, _FIELDS, extrasaction="ignore")
+            lines.writeheader()
+            lines.writerows(self.rows)
+        return {kind: str(self.folder / f"memory.{kind}") for kind in ("json", "csv", "png")}
+
+    def _keep(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write("memory.json", json.dumps(rows, indent=1))
+
+    def _write(self, name: str, text: str) -> None:
+        """Whoever reads it meanwhile, or after a kill, finds the last one whole."""
+        part = self.folder / f"{name}.part"
+        part.write_text(text)
+        part.replace(self.folder / name)
+
+
+def _key(row: Row) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in ("baseline", "rows", "cols", "model"))

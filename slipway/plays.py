@@ -1,0 +1,124 @@
+"""What every command needs: to run a playbook for a machine, and to tell what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from slipway import arguments, killed, lock, render
+from slipway.model import STATE, Exit, Failure, RefusalError, Request, Result
+from slipway.render import Progress
+
+
+class BurstLeftError(Exception):
+    """The machine was made larger for one notebook, by a command that did not come to its end. Nothing was changed."""
+
+
+@contextmanager
+def locked(options: argparse.Namespace, command: str, lab: bool = False) -> Iterator[None]:
+    """Keep other commands out. `lab` is the whole lab, as its own commands want it."""
+    options.lock = lock.path(STATE, "lab" if lab else options.target, name(options))
+    try:
+        with lock.held(options.lock, command):
+            yield
+    except lock.HeldError as held:
+        raise RefusalError(str(held)) from held
+    finally:
+        # A play that shares what nobody holds would keep nobody out.
+        del options.lock
+
+
+def play(
+    verb: str,
+    playbook: str,
+    options: argparse.Namespace,
+    variables: dict[str, Any],
+    progress: Progress | None = None,
+    check: bool = False,
+    skip: str = "",
+) -> Result:
+    """Run a playbook with what the options say of target and lock. Raises BurstLeftError where it was refused for that."""
+    from slipway.runner import run  # ansible-runner takes a while to import, and bad words need no run
+
+    held = getattr(options, "lock", None)
+    request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check, skip=skip, lock=held)
+    result = run(request, (progress or Progress()).event)
+    if result.failure and result.published.get("burst_left"):
+        raise BurstLeftError
+    return result
+
+
+def status(options: argparse.Namespace, result: Result, stack: str = "stack", **more: Any) -> dict[str, Any]:
+    """The document of `status --json`, with the token in the URL. `stack` is the folder of the stack's secrets among the machine's,
+    `more` what its project has to tell of memory."""
+    token_file = STATE / options.target / "machines" / name(options) / stack / "secrets" / "jupyter_token"
+    published = result.published
+    url = published.get("public_url") or (published.get("url") if published.get("tunnel_open") else None)
+    document = render.status_document(options.target, published, render.url_with_token(url, token_file))
+    return killed.complete(document, partial(command, options), **more)
+
+
+def name(options: argparse.Namespace) -> str:
+    """The machine's name."""
+    return str(getattr(options, "name", "slipway"))
+
+
+def command(options: argparse.Namespace, verb: str) -> str:
+    """The line to type for a verb on the same machine."""
+    words = ["python", "orchestrate.py", verb]
+    words += ["--target", options.target] if options.target != "lab" else []
+    for each in ("name", "region"):
+        words += [f"--{each}", shlex.quote(getattr(options, each))] if each in options else []
+    return " ".join(words)
+
+
+def running_instance(options: argparse.Namespace, result: Result) -> None:
+    """Refuse where there is no running instance."""
+    instance = result.published.get("instance")
+    if not instance:
+        raise RefusalError(f"There is no instance. Make one with: {command(options, 'up')}")
+    if instance["state"] != "running":
+        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: {command(options, 'up')}")
+    # `status` has it in its answer.
+    if options.command != "status" and (burst := render.burst_document(result.published)):
+        print("\n".join(render.burst_lines(burst, partial(command, options))), file=sys.stderr)
+
+
+def _explained(options: argparse.Namespace, result: Result, why: Failure) -> Failure:
+    """What EC2 says of a machine that SSH does not reach: it may be gone."""
+    if not why.unreachable or why.code is Exit.NEEDS_A_PERSON:
+        return why
+    look = play("look", "playbooks/find.yml", options, arguments.variables(options))
+    if look.failure and look.failure.code is Exit.NEEDS_A_PERSON:
+        return look.failure
+    return replace(why, reason=f"{why.reason}\nLook at {(look.published or result.published).get('way_in', 'its network')}.")
+
+
+def failed(options: argparse.Namespace, result: Result, why: Failure, done: Mapping[str, Any] = MappingProxyType({})) -> Exit:
+    """Tell why, and of a resize what was done all the same."""
+    why = _explained(options, result, why)
+    if options.json:
+        told = {"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}
+        print(render.as_json({**done, **told}))
+    print(render.failure(why, result.log, again(options)), file=sys.stderr)
+    return why.code
+
+
+def again(options: argparse.Namespace) -> str:
+    """The command as it was typed."""
+    return f"python orchestrate.py {shlex.join(options.words)}"
+
+
+def refused(options: argparse.Namespace, text: str, code: Exit) -> Exit:
+    """Tell what ended before a playbook was started."""
+    if options.json:
+        print(render.as_json({"error": text, "code": int(code)}))
+    print(text, file=sys.stderr)
+    return code

@@ -1,0 +1,1 @@
+"""The project's own code: notebooks and workers import it as `lib`."""

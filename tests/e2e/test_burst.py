@@ -1,0 +1,215 @@
+"""A larger machine for one notebook, on a lab of its own: the whole of it, and killed at every step of its way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Checkout, copy_project
+from tests.e2e.faults.resize import described, kind
+from tests.e2e.interruptions import Reached, begin, end, request, task
+from tests.e2e.test_bad_input import changes
+from tests.e2e.test_projects import make, write
+
+SMALL, LARGE = "t2.micro", "t2.small"
+#: More than the t2.micro has in all.
+HOLD = ["mib = 1050", "held = bytearray(mib * 2**20)\nopen('made.txt', 'w').write(str(len(held)))"]
+#: Long enough to be killed in the middle, and then more than the t2.small has.
+STARVE = [
+    "seconds = 20",
+    "import time\nfor second in range(seconds):\n    print('second', second, flush=True)\n    time.sleep(1)",
+    "open('half.txt', 'w').write('half')",
+    "hoard = [bytes(range(256)) * 40960 for _ in range(400)]",
+]
+REDIS = "cd projects/job && docker compose exec -T redis sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli {}'"
+SQL = "cd projects/job && docker compose exec -T postgres psql -qAtU slipway slipway"
+
+
+@dataclass(frozen=True)
+class Machine(Checkout):
+    """The checkout of a machine with a project, whose URL it has for good."""
+
+    url: str
+
+    def runs(self) -> set[Path]:
+        """The executed notebooks that are here."""
+        return set((self.path / "job" / "runs").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def borrower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A t2.micro with a project that holds data."""
+    here = copy_project(tmp_path_factory.mktemp("borrower") / "slipway")
+    folder = make(here, "job", "redis,postgres", HOLD)
+    write(folder / "ipynb" / "starve.ipynb", STARVE)
+    machine = Machine(here.path, here.answer("deploy", "job")["url"])
+    here.on_host(REDIS.format('eval "for i = 1, 1000 do redis.call(\\"set\\", \\"n\\" .. i, i) end" 0'))
+    here.on_host(SQL, stdin="CREATE TABLE held AS SELECT n FROM generate_series(1, 1000) n;")
+    yield machine
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+def marks(here: Machine) -> dict[str, str]:
+    """The tags that a burst and its resizes have on their way."""
+    tags = {tag["Key"]: tag["Value"] for tag in described(here)["Tags"]}
+    return {key: value for key, value in tags.items() if key.startswith("slipway-")}
+
+
+def whole(here: Machine) -> None:
+    """It is the small one, with all that it held, by the URL that it always had, and with no mark."""
+    assert (kind(here), marks(here)) == (SMALL, {})
+    assert here.on_host(REDIS.format("get n1000")).strip() == "1000"
+    assert here.on_host(SQL, stdin="SELECT sum(n) FROM held").strip() == "500500"
+    with urllib.request.urlopen(here.url, timeout=30) as page:
+        assert "JupyterLab" in page.read().decode()
+
+
+def next_command(here: Machine) -> str:
+    """What a command says that changes something: first what was left, then its own work."""
+    done = here.orchestrate("push", "job")
+    assert done.returncode == 0, done.stderr
+    whole(here)
+    return done.stderr
+
+
+#: Type -> what the refusal says.
+WRONG = {
+    "T2.SMALL": ["Did you mean t2.small?"],
+    "t4g.small": ["arm64"],
+    "": ["''", "t2.medium for one"],
+    "t2.nano": ["MiB"],
+    "{{ 7*7 }}": ["{{ 7*7 }}"],
+}
+
+
+@pytest.mark.parametrize("given", WRONG)
+def test_a_type_that_cannot_be_borrowed(borrower: Machine, given: str) -> None:
+    asked = len(borrower.requests())
+    done = borrower.orchestrate("run", "job/ipynb/own.ipynb", "--on", given)
+    assert done.returncode == 2, done.stderr
+    assert [words for words in WRONG[given] if words not in done.stderr] == []
+    assert changes(borrower.requests()[asked:]) == []
+
+
+def test_a_dry_run_tells_both_ways_and_the_price(borrower: Machine) -> None:
+    asked = len(borrower.requests())
+    done = borrower.orchestrate("run", "job/ipynb/own.ipynb", "--on", LARGE, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for words in ("per hour", f"from {SMALL}", f"to {LARGE}", f"the machine is a {SMALL} again"):
+        assert words in done.stdout
+    assert changes(borrower.requests()[asked:]) == []
+    # Nobody has measured it yet.
+    refused = borrower.orchestrate("run", "job/ipynb/own.ipynb", "--on", "auto")
+    assert refused.returncode == 3, refused.stderr
+
+
+def killed(here: Machine, words: list[str], reached: Reached) -> None:
+    end(here, begin(here, words, reached), signal.SIGKILL)
+
+
+def larger(here: Machine) -> Reached:
+    """The way up is at its end, and the notebook not begun."""
+
+    def reached(_run: Path, calls: list[str]) -> bool:
+        return "StartInstances" in calls and "slipway-resize-to" not in (found := marks(here)) and "slipway-burst-to" in found
+
+    return reached
+
+
+def test_killed_on_its_way_up(borrower: Machine) -> None:
+    words = ["run", "job/ipynb/own.ipynb", "--on", LARGE]
+    before = borrower.runs()
+    # Before the tag nobody knows of it, and nothing has happened.
+    killed(borrower, words, task("Check that no notebook is being run"))
+    assert borrower.answer("status")["burst"] is None
+    whole(borrower)
+    killed(borrower, words, request("StopInstances"))
+    told = borrower.answer("status")["burst"]
+    assert (told["from"], told["to"], told["halfway"], told["end"]) == (SMALL, LARGE, True, "resize --rollback")
+    assert "had not begun: there is no result" in next_command(borrower)
+    assert borrower.runs() == before
+
+
+def test_killed_before_the_notebook_and_then_the_whole_of_it(borrower: Machine) -> None:
+    words = ["run", "job/ipynb/own.ipynb", "--on", LARGE]
+    killed(borrower, words, larger(borrower))
+    status = borrower.orchestrate("status", "job")
+    assert f"Burst     {LARGE} instead of {SMALL}" in status.stdout + status.stderr
+    assert borrower.answer("status")["burst"]["price_per_hour"]["after"] > 0
+    # The same again: it ends what was left, and begins anew.
+    done = borrower.orchestrate(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "had not begun: there is no result" in done.stderr
+    answer = json.loads(done.stdout)
+    burst = answer["burst"]
+    assert (burst["from"], burst["to"], burst["now"]) == (SMALL, LARGE, SMALL)
+    assert 1050 < burst["peak_mib"] < burst["limit_mib"]
+    assert set(burst["fingerprints"]) == {"job.postgres", "job.redis", "job.notebooks"}
+    assert set(burst["fingerprints"].values()) == {True}
+    assert 0 < burst["usd_more"] < burst["usd"]
+    assert min(burst["seconds"].values()) > 0
+    assert (borrower.path / "job" / answer["executed"]).exists()
+    assert (borrower.path / "job/ipynb/made.txt").read_text() == str(1050 * 2**20)
+    whole(borrower)
+
+
+def test_killed_in_the_notebook_then_in_the_fetch_then_on_its_way_down(borrower: Machine) -> None:
+    before = borrower.runs()
+    words = ["run", "job/ipynb/starve.ipynb", "--on", LARGE]
+    process = begin(borrower, words, larger(borrower))
+    deadline = time.monotonic() + 60
+    while "job-run-" not in borrower.on_host("docker ps --format '{{.Names}}'"):
+        assert time.monotonic() < deadline
+    end(borrower, process, signal.SIGKILL)
+    assert borrower.answer("status")["burst"]["runs"] is True
+    # It waits for the notebook, which goes on.
+    killed(borrower, ["push", "job"], task("Fetch what a run made"))
+    assert borrower.answer("status")["burst"]["runs"] is False
+    killed(borrower, ["push", "job"], request("StopInstances"))
+    assert borrower.answer("status")["burst"]["halfway"]
+    said = next_command(borrower)
+    assert "Out of memory in cell 4 of 4: " in said
+    assert f"more than {SMALL}" in said
+    (result,) = borrower.runs() - before
+    told: dict[str, Any] = json.loads(result.read_text())["metadata"]["slipway"]
+    assert (told["state"], told["exit_code"], told["place"]) == ("done", 137, "cell 4 of 4")
+    assert (borrower.path / "job/ipynb/half.txt").read_text() == "half"
+
+
+def test_interrupted_in_the_notebook(borrower: Machine) -> None:
+    before = borrower.runs()
+    process = begin(borrower, ["run", "job/ipynb/starve.ipynb", "--on", LARGE], larger(borrower))
+    deadline = time.monotonic() + 60
+    while "job-run-" not in borrower.on_host("docker ps --format '{{.Names}}'"):
+        assert time.monotonic() < deadline
+    time.sleep(5)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=300) == 4
+    (result,) = borrower.runs() - before
+    assert json.loads(result.read_text())["metadata"]["slipway"]["exit_code"] == 143
+    whole(borrower)
+
+
+def test_what_the_machine_is_already_is_a_plain_run(borrower: Machine) -> None:
+    write(borrower.path / "job/ipynb/quick.ipynb", ["1 + 1"])
+    done = borrower.orchestrate("run", "job/ipynb/quick.ipynb", "--on", SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "a plain run" in done.stderr
+    # What was measured decides where it is to run, and what died asks for twice what it had.
+    done = borrower.orchestrate("run", "job/ipynb/quick.ipynb", "--on", "auto")
+    assert done.returncode == 0, done.stderr
+    assert "a plain run" in done.stderr
+    own, starve = (borrower.answer("advise", f"job/ipynb/{name}.ipynb") for name in ("own", "starve"))
+    assert (own["how"], own["fits"], own["take"]["memory_mib"]) == ("measured", False, 2048)
+    assert f"run job/ipynb/own.ipynb --on {own['take']['type']}" in own["commands"][1]
+    assert starve["how"] == "doubled"
+    whole(borrower)

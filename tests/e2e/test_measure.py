@@ -1,0 +1,176 @@
+"""What a machine's memory holds is measured, and what follows from it is true: on a lab of its own."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.measurements import MODELS
+from tests.conftest import PROJECT, Checkout, copy_project
+from tests.e2e.faults.ec2 import instance
+from tests.e2e.test_bad_input import changes
+
+STORES = {"mongo", "postgres", "redis"}
+#: Of a t2.micro and a t2.medium, as `measure` has written them there. What a t2.micro cannot even make stays what it found itself.
+RECORDED = [
+    row for row in json.loads((PROJECT / "tests" / "unit" / "recorded" / "measurements.json").read_text()) if row.get("rows") != 100_000
+]
+#: What Jupyter may use beside its stores: on a machine of 1 GiB, and on one of 2.
+LIMIT, LARGER = 364, 1132
+#: Shapes whose models take some seconds; SVC's time grows with the square of the rows.
+ROWS, COLS = (500, 1000, 2000, 4000), (3000, 5000, 9000, 18_000, 36_000)
+PAIRS, SEED = 6, 2026
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A t2.micro with Jupyter and the three stores, and what was measured there."""
+    here = copy_project(tmp_path_factory.mktemp("measured") / "slipway")
+    here.answer("up")
+    yield here
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def tables(micro: Checkout) -> dict[str, Any]:
+    """The document of `measure`, which was killed in between."""
+    python = micro.path / ".venv" / "bin" / "python"
+    process = subprocess.Popen([python, "orchestrate.py", "measure"], cwd=micro.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 300
+    while len(kept(micro)) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = kept(micro)
+    document = micro.answer("measure")
+    # It went on where it was: what had been measured stays as it was.
+    assert kept(micro)[: len(before)] == before
+    assert document["measured"] == len(kept(micro)) - len(before)
+    return document
+
+
+def file(here: Checkout) -> Path | None:
+    return next((here.path / ".slipway" / "lab" / "measured").glob("*/memory.json"), None)
+
+
+def kept(here: Checkout) -> list[dict[str, Any]]:
+    path = file(here)
+    return list(json.loads(path.read_text())) if path else []
+
+
+def test_all_rows_of_both_tables_in_one_go_and_the_biggest_dies_alone(micro: Checkout, tables: dict[str, Any]) -> None:
+    assert [row["baseline"] for row in tables["baselines"]] == ["no notebook", "notebook running"]
+    assert len(tables["arrays"]) == 6
+    assert len(tables["baselines"]) + len(tables["models"]) == 22
+    biggest = tables["arrays"][-1]
+    assert (biggest["rows"], biggest["cols"], biggest["ended"], biggest["limit_mib"]) == (100_000, 2000, "out of memory", LIMIT)
+    assert {row["ended"] for row in tables["arrays"][:-1]} == {"done"}
+    assert {row["model"] for row in tables["models"] if row["ended"] == "done"} == set(MODELS)
+    assert set(tables["services"].values()) == {"healthy"}
+    services = micro.answer("status")["services"]
+    assert set(services) > STORES
+    assert not any(facts["out_of_memory"] for facts in services.values())
+    for written in tables["files"].values():
+        assert Path(written).stat().st_size > 0
+    # Nothing is left of it on the machine.
+    assert "measure" not in micro.on_host("docker ps --all --format '{{.Names}}'")
+
+
+def test_a_second_measurement_agrees(micro: Checkout, tables: dict[str, Any]) -> None:
+    # 112 MB, of which a t2.micro bears the array and one of the models.
+    words = ["--rows", "7000", "--cols", "2000", "--models", "LogisticRegression"]
+    first = micro.answer("measure", *words)
+    assert first["measured"] == 2
+    again = micro.answer("measure", "--again", *words)
+    # The baselines too.
+    assert again["measured"] == 4
+    for kind in ("arrays", "models"):
+        (old,), (new,) = first[kind], again[kind]
+        assert (old["ended"], new["ended"]) == ("done", "done")
+        assert abs(new["needed_mib"] / old["needed_mib"] - 1) <= 0.05, (old, new)
+
+
+def test_without_a_measurement_there_is_no_number_but_what_to_measure(micro: Checkout, tables: dict[str, Any]) -> None:
+    assert "SVC" not in tables["predictions"]
+    words = ["--rows", "4000", "--cols", "9000"]
+    for model in ("SVC", "LogisticRegression"):
+        refused = micro.orchestrate("advise", *words, "--model", model)
+        assert refused.returncode == 3, refused.stdout
+        assert f"python orchestrate.py measure {' '.join(words)} --models {model}" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["measure", "--rows", "100"], "--rows and --cols belong together"),
+        (["measure", "--models", "SVM"], "'SVM'"),
+        (["advise"], "One of them, whole"),
+        (["advise", "--rows", "1", "--cols", "1", "--model", "SVM"], "'SVM'"),
+        (["advise", "--peak", "0"], "1 to 10000000"),
+        (["advise", "nowhere.ipynb"], "nowhere.ipynb"),
+    ],
+)
+def test_bad_input(micro: Checkout, words: list[str], said: str) -> None:
+    asked = len(micro.requests())
+    refused = micro.orchestrate(*words)
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert said in refused.stderr
+    assert changes(micro.requests()[asked:]) == []
+
+
+def pairs(here: Checkout) -> list[list[str]]:
+    """Shapes and models by lot, that a machine of 1 GiB cannot hold by what was measured, and one of 2 GiB can."""
+    from slipway import advise
+
+    folder = file(here)
+    assert folder
+    fitted = json.loads((folder.parent / "models.json").read_text())
+    pool = [
+        ["--rows", str(rows), "--cols", str(cols), "--models", model]
+        for rows, cols, model in product(ROWS, COLS, MODELS)
+        if rows * cols * 8 / 2**20 < 2 * fitted[model]["most_array_mib"]
+        and LIMIT * 1.1 < advise.foretold(fitted[model]["weights"], rows, cols) < LARGER / 1.2
+    ]
+    return random.Random(SEED).sample(pool, PAIRS)
+
+
+def test_on_the_advised_type_it_runs_and_one_size_smaller_it_dies(micro: Checkout, tables: dict[str, Any]) -> None:
+    assert tables["measured"]
+    path = file(micro)
+    assert path
+    known = {(row.get("baseline"), row.get("rows"), row.get("cols"), row.get("model")) for row in RECORDED}
+    mine = [row for row in kept(micro) if (row.get("baseline"), row.get("rows"), row.get("cols"), row.get("model")) not in known]
+    path.write_text(json.dumps([*mine, *RECORDED]))
+    # Nothing is missing, and what follows from it is computed anew.
+    assert micro.answer("measure")["measured"] == 0
+    chosen = pairs(micro)
+    taken = set()
+    for words in chosen:
+        advice = micro.answer("advise", *(word.replace("--models", "--model") for word in words))
+        assert (advice["how"], advice["fits"]) == ("predicted", False)
+        assert advice["take"]["memory_mib"] == 2048
+        assert advice["take"]["delta_per_hour"] > 0
+        taken.add(advice["take"]["type"])
+    for words in chosen:
+        document = micro.answer("measure", *words)
+        # The array alone, or the model.
+        assert "out of memory" in {row["ended"] for row in (*document["arrays"], *document["models"])}, document
+    (wanted,) = taken
+    assert micro.answer("resize", wanted)["outcome"] == "resized"
+    for words in chosen:
+        document = micro.answer("measure", *words)
+        assert document["limit_mib"] == LARGER
+        assert [row["ended"] for row in (*document["arrays"], *document["models"])] == ["done", "done"], document
+    assert micro.ec2().describe_instances(InstanceIds=[instance(micro)])["Reservations"][0]["Instances"][0]["InstanceType"] == wanted

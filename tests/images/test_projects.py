@@ -1,0 +1,389 @@
+"""What a project adds to the stack: workers, the monitor and batch runs, by the role's own Compose files and image."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import nbformat
+import pytest
+
+from tests import kernels
+from tests.conftest import PROJECT
+from tests.images.conftest import Box
+
+#: Of characters that shells, URLs and Redis's own files give a meaning.
+PASSWORD = 'a b"c\\d@e:f/g%h$i'
+JOBS = '''
+import os, time
+from pathlib import Path
+
+def mark(name, seconds=0.0):
+    """Writes who begins, and later who ends."""
+    with open(f"/home/jovyan/work/{name}", "a") as file:
+        print("begin", os.uname().nodename, file=file, flush=True)
+        time.sleep(seconds)
+        print("end", os.uname().nodename, file=file)
+    return os.getcwd()
+
+def eat():
+    eaten = []
+    while True:
+        eaten.append(bytearray(8 << 20))
+
+def take_the_worker_down():
+    mark("downs")
+    os.kill(os.getppid(), 9)
+    time.sleep(60)
+'''
+QUEUE = """
+import json, lib.jobs, os, redis, rq
+queue = rq.Queue(connection=redis.Redis(os.environ["REDIS_HOST"], password=os.environ["REDIS_PASSWORD"]))
+"""
+
+
+@dataclass
+class Project:
+    """A project's folder and what Compose has started of it."""
+
+    folder: Path
+    name: str
+    client: docker.DockerClient
+
+    def compose(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [str(Path(sys.prefix) / "bin" / "docker-compose"), *arguments]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120, **options)
+
+    def boxes(self, service: str) -> list[Box]:
+        labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
+        found = self.client.containers.list(all=True, filters={"label": labels})
+        return [Box(container) for container in found if container.labels["com.docker.compose.oneoff"] == "False"]
+
+    def python(self, code: str) -> str:
+        """What a notebook's cell with this code prints."""
+        return self.shell.out("python", "-c", QUEUE + code)
+
+    @property
+    def shell(self) -> Box:
+        """A batch container that only runs commands."""
+        return Box(self.client.containers.get(f"{self.name}-shell"))
+
+    def enqueue(self, call: str) -> str:
+        return self.python(f"print(queue.enqueue(lib.jobs.{call}).id)")
+
+    def job(self, job: str) -> tuple[str, str | None]:
+        """Its state, and what it has returned or how it has failed."""
+        code = f"job = queue.fetch_job({job!r})\nresult = job.latest_result()\n"
+        code += "print(json.dumps([job.get_status(), result and (result.return_value or result.exc_string)]))"
+        state, text = json.loads(self.python(code))
+        return state, text
+
+    def marks(self, name: str) -> list[list[str]]:
+        path = self.folder / "work" / name
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def until(self, condition: Callable[[], Any], seconds: float = 30) -> float:
+        """Waits; returns how long it took."""
+        begun = time.monotonic()
+        while not condition():
+            assert time.monotonic() - begun < seconds, self.compose("logs", "--no-color", "worker").stdout[-3000:]
+            time.sleep(0.2)
+        return time.monotonic() - begun
+
+    def notebook(self, name: str, *cells: str, kernel: str = "python3", parameters: bool = False) -> str:
+        path = self.folder / "work" / "ipynb" / f"{name}.ipynb"
+        made = [nbformat.v4.new_code_cell(source, id=f"c{number}") for number, source in enumerate(cells)]
+        if parameters:
+            made[0].metadata.tags = ["parameters"]
+        metadata = {"kernelspec": {"name": kernel, "display_name": kernel}}
+        path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=made, metadata=metadata)))
+        return f"ipynb/{name}.ipynb"
+
+    def printed(self, output: str) -> str:
+        """All that the cells of an executed notebook have printed."""
+        cells = json.loads((self.folder / "work" / output).read_text())["cells"]
+        return "".join("".join(out.get("text", "")) for cell in cells for out in cell.get("outputs", []))
+
+    def batch(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """As `slipway run` does it, in a container of its own."""
+        return self.compose("run", "--rm", "-T", "batch", "python", "/slipway/run_notebook.py", *arguments)
+
+    def tried(self, *arguments: str) -> tuple[int, str]:
+        """The same in a container that there is."""
+        return self.shell.run("python", "/slipway/run_notebook.py", *arguments)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def project(client: docker.DockerClient, image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    made = Project(tmp_path_factory.mktemp("project") / "compose", f"slipway-test-{uuid.uuid4().hex[:8]}", client)
+    shutil.copytree(PROJECT / "roles" / "stack" / "files" / "compose", made.folder)
+    for path, text in {
+        "secrets/redis_password": PASSWORD,
+        "secrets/jupyter_token": "t" * 20,
+        "work/lib/__init__.py": "",
+        "work/lib/jobs.py": JOBS,
+    }.items():
+        (made.folder / path).parent.mkdir(exist_ok=True)
+        (made.folder / path).write_text(text)
+    (made.folder / "work" / "ipynb").mkdir()
+    # The containers' user is 1000, whoever runs the tests.
+    for folder in ("work", "work/ipynb", "work/lib"):
+        (made.folder / folder).chmod(0o777)
+    settings = {
+        "COMPOSE_PROJECT_NAME": made.name,
+        "COMPOSE_FILE": ":".join(f"compose.{part}.yml" for part in ("jupyter", "redis", "worker", "monitor", "batch")),
+        "JUPYTER_ADDRESS": "127.0.0.1",
+        "JUPYTER_PORT": str(free_port()),
+        # The least that the budget gives.
+        "JUPYTER_MEMORY": "256m",
+        "JUPYTER_BASE_IMAGE": image("jupyter"),
+        "JUPYTER_IMAGE": f"{made.name}/jupyter:test",
+        "REDIS_IMAGE": image("redis"),
+        "REDIS_MEMORY": "48m",
+        "REDIS_MAXMEMORY": "36mb",
+        "WORKER_MEMORY": "112m",
+        "WORKER_SCALE": "2",
+        "MONITOR_MEMORY": "64m",
+        "MONITOR_PORT": str(free_port()),
+    }
+    (made.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    try:
+        for command in ("build jupyter", "up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
+            done = made.compose(*command.split())
+            assert done.returncode == 0, done.stderr
+        for box in (*made.boxes("worker"), *made.boxes("monitor")):
+            box.wait_healthy()
+        yield made
+    finally:
+        made.compose("--profile", "batch", "down", "--volumes", "--remove-orphans", "--timeout", "0")
+        with suppress(docker.errors.APIError):
+            client.containers.get(f"{made.name}-shell").remove(force=True)
+        with suppress(docker.errors.ImageNotFound):
+            client.images.remove(settings["JUPYTER_IMAGE"], force=True)
+
+
+def monitor(project: Project, path: str) -> Any:
+    port = project.boxes("monitor")[0].port(9181)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/0/data/{path}.json", timeout=20) as answer:
+        return json.load(answer)
+
+
+def test_a_job_of_the_projects_package_runs_in_its_folder_and_is_shared_by_two_workers(project: Project) -> None:
+    calls = "print([queue.enqueue(lib.jobs.mark, 'shared', 0.5).id for _ in range(6)][-1])"
+    last = project.python(calls)
+    project.until(lambda: len(project.marks("shared")) == 12)
+    project.until(lambda: project.job(last)[0] == "finished")
+    assert project.job(last) == ("finished", "/home/jovyan/work")
+    ends = [host for what, host in project.marks("shared") if what == "end"]
+    assert len(ends) == 6
+    assert len(set(ends)) == 2
+
+
+def test_the_monitor_shows_queues_and_workers_on_the_loopback_only(project: Project) -> None:
+    def finished() -> int:
+        return sum(queue["finished_job_registry_count"] for queue in monitor(project, "queues")["queues"] if queue["name"] == "default")
+
+    before = finished()
+    project.python("queue.enqueue(lib.jobs.mark, 'shown')")
+    project.until(lambda: finished() == before + 1)
+    workers = monitor(project, "workers")["workers"]
+    # A worker is named after its container.
+    assert {worker["name"].partition(".")[0] for worker in workers} == {box.container.short_id for box in project.boxes("worker")}
+    published = project.boxes("monitor")[0].container.attrs["NetworkSettings"]["Ports"]
+    assert [binding["HostIp"] for binding in published["9181/tcp"]] == ["127.0.0.1"]
+
+
+def test_no_log_no_command_line_and_no_inspection_shows_the_password(project: Project) -> None:
+    boxes = [*project.boxes("worker"), *project.boxes("monitor"), project.shell]
+    assert len(boxes) == 4
+    for box in boxes:
+        box.container.reload()
+        lines = box.out("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; tr '\\0' '\\n' < /proc/1/environ")
+        assert "python" in lines or "sleep" in lines
+        for text in (box.logs(), json.dumps(box.container.attrs), lines):
+            assert PASSWORD not in text
+            assert json.dumps(PASSWORD)[1:-1] not in text
+            assert urllib.parse.quote(PASSWORD, safe="") not in text
+
+
+def test_a_job_that_takes_too_much_memory_fails_with_words_and_its_worker_stays(project: Project) -> None:
+    begun = {box.container.id: box.container.attrs["State"]["StartedAt"] for box in project.boxes("worker")}
+    job = project.enqueue("eat")
+    project.until(lambda: project.job(job)[0] == "failed")
+    assert "out of memory: the limit is 112 MiB, the peak was 11" in str(project.job(job)[1])
+    assert {box.container.id: box.container.attrs["State"]["StartedAt"] for box in project.boxes("worker")} == begun
+
+
+def test_the_job_of_a_killed_worker_is_run_by_another(project: Project) -> None:
+    """Without a Retry, and with the work horse killed too."""
+    project.python("queue.enqueue(lib.jobs.mark, 'killed', 2.5)")
+    project.until(lambda: project.marks("killed"))
+    first = project.marks("killed")[0][1]
+    box = next(box for box in project.boxes("worker") if box.container.short_id == first)
+    box.container.kill()
+    seconds = project.until(lambda: len(project.marks("killed")) == 3, seconds=40)
+    print(f"the job of a killed worker ran and ended elsewhere {seconds:.1f} s after the kill")
+    second = project.marks("killed")[1][1]
+    assert second != first
+    assert project.marks("killed") == [["begin", first], ["begin", second], ["end", second]]
+    assert len(monitor(project, "workers")["workers"]) == 1
+    assert project.compose("up", "--detach", "worker").returncode == 0
+    box.wait_healthy()
+
+
+def test_a_worker_that_is_stopped_ends_its_job_first(project: Project) -> None:
+    project.python("queue.enqueue(lib.jobs.mark, 'stopped', 2.5)")
+    project.until(lambda: project.marks("stopped"))
+    host = project.marks("stopped")[0][1]
+    box = next(box for box in project.boxes("worker") if box.container.short_id == host)
+    assert project.compose("stop", "worker").returncode == 0
+    assert project.marks("stopped") == [["begin", host], ["end", host]]
+    assert box.exit_code() == 0
+    assert monitor(project, "workers")["workers"] == []
+    assert project.compose("up", "--detach", "worker").returncode == 0
+
+
+def test_a_job_that_takes_its_workers_down_is_run_again_and_fails_the_third_time(project: Project) -> None:
+    job = project.enqueue("take_the_worker_down")
+    project.until(lambda: project.job(job)[0] == "failed", seconds=60)
+    assert len(project.marks("downs")) == 2 * 3
+    assert "lost 3 times" in str(project.job(job)[1])
+
+
+def test_a_notebook_runs_in_its_folder_with_its_parameters(project: Project) -> None:
+    cells = ["rows, name, share = 1, '', 0", "import lib.jobs\nfrom pathlib import Path", "print(rows * 2, name + '!', share, Path.cwd())"]
+    notebook = project.notebook("good", *cells, "Path('../written.txt').write_text('by the notebook')", parameters=True)
+    done = project.batch(notebook, "runs/good.ipynb", "rows=21", "name=ada", "share=0.5", "rwos=1")
+    assert done.returncode == 0, done.stderr
+    assert "42 ada! 0.5 /home/jovyan/work/ipynb\n" in done.stdout
+    assert "sets no rwos" in done.stdout
+    # The parameters are a cell too.
+    assert "[5/5] In [5]: Path('../written.txt')" in done.stdout
+    assert "5 of 5 cells ran in " in done.stdout
+    assert (project.folder / "work" / "written.txt").read_text() == "by the notebook"
+    assert "42 ada! 0.5" in project.printed("runs/good.ipynb")
+    left = project.client.containers.list(all=True, filters={"name": f"{project.name}-batch"})
+    assert left == []
+
+
+def test_a_failing_cell_is_told_with_its_source_and_traceback(project: Project) -> None:
+    notebook = project.notebook("bad", "print('first')", "def divide():\n    return 1 / 0\ndivide()", "print('never')")
+    code, text = project.tried(notebook, "runs/bad.ipynb", "rows=1")
+    assert code == 1
+    assert "at the top of the notebook" in text
+    assert "cell 3 of 4 failed: ZeroDivisionError: division by zero" in text
+    assert "    def divide():\n        return 1 / 0\n    divide()" in text
+    assert "----> 2     return 1 / 0" in text
+    assert "\x1b" not in text
+    assert "never" not in text
+    assert project.printed("runs/bad.ipynb") == "first\n"
+
+
+def test_out_of_memory_is_told_and_exits_137(project: Project) -> None:
+    notebook = project.notebook("greedy", "print('begins')", "eaten = []\nwhile True:\n    eaten.append(bytearray(8 << 20))")
+    done = project.batch(notebook, "runs/greedy.ipynb")
+    assert done.returncode == 137, done.stderr
+    assert "out of memory in cell 2 of 2: the limit is 256 MiB, the peak was 25" in done.stderr
+    assert project.printed("runs/greedy.ipynb") == "begins\n"
+
+
+def test_a_notebook_that_ends_its_own_kernel_has_failed(project: Project) -> None:
+    # In its last cell: every cell was begun.
+    cases = {"exit()": "has ended its own kernel", "import os; os._exit(3)": "with exit status 3"}
+    notebooks = [project.notebook(f"ender{number}", "print('first')", cell) for number, cell in enumerate(cases)]
+    outputs = [f"runs/ender{number}.ipynb" for number in range(len(cases))]
+    with ThreadPoolExecutor() as pool:
+        for (code, text), words, output in zip(pool.map(project.tried, notebooks, outputs), cases.values(), outputs, strict=True):
+            assert code == 1
+            assert "cell 2 of 2" in text
+            assert words in text
+            assert "out of memory" not in text
+            assert project.printed(output) == "first\n"
+
+
+def test_what_cannot_be_run_is_refused_and_writes_nothing(project: Project) -> None:
+    (project.folder / "work" / "ipynb" / "words.ipynb").write_text("no notebook")
+    unknown, empty = project.notebook("unknown", "1", kernel="julia-9"), project.notebook("empty", " ")
+    good = project.notebook("one", "1")
+    cases = {
+        (unknown, "runs/no.ipynb"): "the notebook names the kernel 'julia-9'; there are: python3",
+        (empty, "runs/no.ipynb"): "has no code cells",
+        ("ipynb/words.ipynb", "runs/no.ipynb"): "ipynb/words.ipynb is not a notebook",
+        ("ipynb/missing.ipynb", "runs/no.ipynb"): "there is no notebook ipynb/missing.ipynb",
+        (good, "../no.ipynb"): "is not in the project's folder",
+        (good, "runs/no.ipynb", "2=3"): "'2=3' is no parameter",
+    }
+    # One Python for all: it takes two seconds to start.
+    code = "import sys; sys.stderr = sys.stdout; sys.path.insert(0, '/slipway'); import run_notebook\n"
+    code += "".join(f"print(run_notebook.main({list(arguments)}), flush=True)\n" for arguments in cases)
+    lines = project.shell.out("python", "-uc", code).splitlines()
+    assert lines[1::2] == ["2"] * len(cases)
+    for line, words in zip(lines[::2], cases.values(), strict=True):
+        assert words in line
+    assert not (project.folder / "work" / "runs" / "no.ipynb").exists()
+
+
+def test_a_stopped_run_ends_at_once_and_writes_its_output(project: Project) -> None:
+    notebook = project.notebook("endless", "import time\nprint('begins', flush=True)", "while True:\n    time.sleep(1)")
+    name = f"{project.name}-endless"
+    run = ["run", "--detach", "--name", name, "batch", "python", "/slipway/run_notebook.py", notebook, "runs/endless.ipynb"]
+    assert project.compose(*run).returncode == 0
+    box = Box(project.client.containers.get(name))
+    try:
+        project.until(lambda: "[2/2]" in box.logs())
+        begun = time.monotonic()
+        box.container.stop(timeout=25)
+        assert time.monotonic() - begun < 10
+        assert box.exit_code() == 128 + 15
+        assert "stopped by SIGTERM in cell 2 of 2" in box.logs()
+        assert project.printed("runs/endless.ipynb") == "begins\n"
+    finally:
+        box.container.remove(force=True)
+
+
+def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project) -> None:
+    assert project.compose("up", "--detach", "jupyter").returncode == 0
+    (box,) = project.boxes("jupyter")
+    box.wait_healthy()
+    greedy, other = "work/ipynb/big data é.ipynb", "work/ipynb/other.ipynb"
+    ended = json.loads(
+        box.out(
+            *kernels.words(
+                (other, "notebook", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+                (greedy, "notebook", kernels.HOARD),
+                ("console-1", "console", kernels.HOARD),
+                (other, "notebook", "1 / 0"),
+            )
+        )
+    )
+    assert ended == ["restarting", "restarting", "restarting", "error"]
+    # No kernel of the server's.
+    assert box.run("python", "-c", kernels.HOARD)[0] == 137
+    told = project.until(lambda: box.logs().count("out of memory: ") == 3) and box.logs()
+    assert f"out of memory: the kernel of {greedy} was killed; the limit is 256 MiB, the peak was 256 MiB" in told
+    assert "out of memory: a kernel without a notebook was killed" in told
+    assert "out of memory: a process in the container was killed" in told
+    # The file outlives a restart, and nothing of this is in the user's folder.
+    assert project.compose("restart", "--timeout", "1", "jupyter").returncode == 0
+    records = [json.loads(line) for line in box.wait("true").out("cat", "/home/jovyan/.slipway-out-of-memory.jsonl").splitlines()]
+    assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
+    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(256, 256)}
+    assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""
+    assert project.compose("rm", "--stop", "--force", "jupyter").returncode == 0
