@@ -239,7 +239,7 @@ ROWS: list[Fault] = [
         ),
         4,
         (
-            "Not healthy after 20 s: redis, mongo.",
+            "Not healthy after 20 s: mongo, redis.",
             "redis is running: health",
             "I only sleep",
             "mongo is ",
