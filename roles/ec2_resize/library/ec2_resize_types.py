@@ -8,11 +8,12 @@ module: ec2_resize_types
 short_description: List the types with so much memory that an instance could be given, the cheapest first
 description:
   - Changes nothing. Asks EC2 for the instance, its disks, and the types of its zone.
-  - Types whose price is not known come last, the smallest first.
+  - Types whose price is not known come last, the smallest first; EC2 is asked for them only where the others are too few.
 options:
   instance_id: {type: str, required: true, description: The instance.}
   memory_mib: {type: int, required: true, description: MiB that the type must have.}
   any_architecture: {type: bool, default: false, description: 'Whether those of another architecture count.'}
+  count: {type: int, default: 5, description: How many are listed at most.}
   prices: {type: dict, default: {}, description: What files/prices.json has, by region.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
@@ -23,7 +24,7 @@ types: {type: list, returned: always, description: "Of each its C(type), C(memor
 current: {type: dict, returned: always, description: The same of the type that it has.}
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -49,22 +50,30 @@ class Types:
         self.disks_gib = sum(volume["Size"] for volume in found)
 
     def listed(self) -> dict[str, Any]:
-        """All that are offered in its zone and have the memory."""
-        offered = self._offered()
-        facts = {item["InstanceType"]: item for item in self._types()}
-        current = facts[self.instance["InstanceType"]]
+        """The cheapest that are offered in its zone and have the memory."""
+        offered, own = self._offered(), self.instance["InstanceType"]
+        # EC2 has more than a thousand types, and takes seconds to tell them all.
+        facts = self._types(own, *self.prices.get("types", {}))
+        current = next(item for item in facts if item["InstanceType"] == own)
+        fitting = self._fitting(facts, offered, current)
+        if len(fitting) < self.asked["count"]:
+            fitting = self._fitting(self._types(), offered, current)
+        return {"types": fitting[: self.asked["count"]], "current": self._told(current, current)}
+
+    def _fitting(self, facts: Sequence[Mapping[str, Any]], offered: set[str], current: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = [
             self._told(item, current)
-            for name, item in facts.items()
-            if name in offered and item["MemoryInfo"]["SizeInMiB"] >= self.asked["memory_mib"]
+            for item in facts
+            if item["InstanceType"] in offered and item["MemoryInfo"]["SizeInMiB"] >= self.asked["memory_mib"]
         ]
         fitting = [item for item in found if item["changes"] or self._foreign(item)]
-        fitting.sort(key=lambda item: (item["price_per_hour"] or float("inf"), item["memory_mib"], item["type"]))
-        return {"types": fitting, "current": self._told(current, current)}
+        return sorted(fitting, key=lambda item: (item["price_per_hour"] or float("inf"), item["memory_mib"], item["type"]))
 
-    def _types(self) -> Iterator[dict[str, Any]]:
-        for page in self.client.get_paginator("describe_instance_types").paginate():
-            yield from page["InstanceTypes"]
+    def _types(self, *names: str) -> list[dict[str, Any]]:
+        """Those of these names; all, where none is named."""
+        wanted = [{"Name": "instance-type", "Values": list(names)}] if names else []
+        pages = self.client.get_paginator("describe_instance_types").paginate(Filters=wanted)
+        return [item for page in pages for item in page["InstanceTypes"]]
 
     def _offered(self) -> set[str]:
         zone = [{"Name": "location", "Values": [self.instance["Placement"]["AvailabilityZone"]]}]
@@ -98,6 +107,7 @@ def main() -> None:
             "instance_id": {"type": "str", "required": True},
             "memory_mib": {"type": "int", "required": True},
             "any_architecture": {"type": "bool", "default": False},
+            "count": {"type": "int", "default": 5},
             "prices": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
