@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -155,9 +156,9 @@ class Checkout:
         request = urllib.request.Request(self.lab.endpoint + config.FAULTS, json.dumps(wanted).encode())
         urllib.request.urlopen(request, timeout=30).close()
 
-    def requests(self) -> list[dict[str, Any]]:
-        """What the lab's API was asked so far, oldest first."""
-        return [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()]
+    def requests(self, since: int = 0) -> list[dict[str, Any]]:
+        """What the lab's API was asked so far, oldest first, without the first so many."""
+        return [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()[since:]]
 
     def plays(self, name: str = "slipway") -> list[int]:
         """The processes of this computer that a play of `orchestrate.py` on the machine has, by their environment."""
@@ -171,16 +172,21 @@ class Checkout:
 
     def ec2(self) -> Any:
         """A boto3 client of the lab's API. It retries nothing, so that a test sees each answer."""
-        from lab.control import CREDENTIALS, REGION
+        return _client(self.lab.endpoint)
 
-        return boto3.client(
-            "ec2",
-            endpoint_url=self.lab.endpoint,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["access_key"],
-            aws_secret_access_key=CREDENTIALS["secret_key"],
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+
+@functools.cache
+def _client(endpoint: str) -> Any:
+    from lab.control import CREDENTIALS, REGION
+
+    return boto3.client(
+        "ec2",
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIALS["access_key"],
+        aws_secret_access_key=CREDENTIALS["secret_key"],
+        config=Config(retries={"total_max_attempts": 1}),
+    )
 
 
 #: The images that a machine of the lab is given, by service.

@@ -36,11 +36,12 @@ def without_jupyter(machine: Checkout) -> Reached:
     """Jupyter is stopped, and the stores are about to be."""
     host = docker.from_env().containers.get(f"{machine.lab.id}-{instance(machine)}")
     running = ["docker", "ps", "--quiet", "--filter", "name=jupyter"]
+    begun = later(task(DOWN), 0)
 
     def reached(run: Path, calls: list[str]) -> bool:
         # A host that is stopped already runs nothing.
         with contextlib.suppress(docker.errors.APIError):
-            return task(DOWN)(run, calls) and not host.exec_run(running).output
+            return begun(run, calls) and not host.exec_run(running).output
         return True
 
     return reached

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -73,14 +74,6 @@ def whole(here: Machine) -> None:
         assert "JupyterLab" in page.read().decode()
 
 
-def next_command(here: Machine) -> str:
-    """What a command says that changes something: first what was left, then its own work."""
-    done = here.orchestrate("push", "job")
-    assert done.returncode == 0, done.stderr
-    whole(here)
-    return done.stderr
-
-
 #: Type -> what the refusal says.
 WRONG = {
     "T2.SMALL": ["Did you mean t2.small?"],
@@ -125,7 +118,16 @@ def larger(here: Machine) -> Reached:
     return reached
 
 
-def test_killed_on_its_way_up(borrower: Machine) -> None:
+def in_the_notebook(here: Machine, process: subprocess.Popen[bytes]) -> None:
+    """Return when the notebook is being run."""
+    deadline = time.monotonic() + 180
+    while "job-run-" not in here.on_host("docker ps --format '{{.Names}}'"):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def test_killed_on_its_way_up_and_then_the_whole_of_it(borrower: Machine) -> None:
     words = ["run", "job/ipynb/own.ipynb", "--on", LARGE]
     before = borrower.runs()
     # Before the tag nobody knows of it, and nothing has happened.
@@ -135,16 +137,6 @@ def test_killed_on_its_way_up(borrower: Machine) -> None:
     killed(borrower, words, request("StopInstances"))
     told = borrower.answer("status")["burst"]
     assert (told["from"], told["to"], told["halfway"], told["end"]) == (SMALL, LARGE, True, "resize --rollback")
-    assert "had not begun: there is no result" in next_command(borrower)
-    assert borrower.runs() == before
-
-
-def test_killed_before_the_notebook_and_then_the_whole_of_it(borrower: Machine) -> None:
-    words = ["run", "job/ipynb/own.ipynb", "--on", LARGE]
-    killed(borrower, words, larger(borrower))
-    status = borrower.orchestrate("status", "job")
-    assert f"Burst     {LARGE} instead of {SMALL}" in status.stdout + status.stderr
-    assert borrower.answer("status")["burst"]["price_per_hour"]["after"] > 0
     # The same again: it ends what was left, and begins anew.
     done = borrower.orchestrate(*words, "--json")
     assert done.returncode == 0, done.stderr
@@ -157,45 +149,51 @@ def test_killed_before_the_notebook_and_then_the_whole_of_it(borrower: Machine) 
     assert set(burst["fingerprints"].values()) == {True}
     assert 0 < burst["usd_more"] < burst["usd"]
     assert min(burst["seconds"].values()) > 0
-    assert (borrower.path / "job" / answer["executed"]).exists()
+    assert borrower.runs() - before == {borrower.path / "job" / answer["executed"]}
     assert (borrower.path / "job/ipynb/made.txt").read_text() == str(1050 * 2**20)
     whole(borrower)
 
 
-def test_killed_in_the_notebook_then_in_the_fetch_then_on_its_way_down(borrower: Machine) -> None:
-    before = borrower.runs()
+def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) -> None:
     words = ["run", "job/ipynb/starve.ipynb", "--on", LARGE]
-    process = begin(borrower, words, larger(borrower))
-    deadline = time.monotonic() + 60
-    while "job-run-" not in borrower.on_host("docker ps --format '{{.Names}}'"):
-        assert time.monotonic() < deadline
-    end(borrower, process, signal.SIGKILL)
-    assert borrower.answer("status")["burst"]["runs"] is True
-    # It waits for the notebook, which goes on.
-    killed(borrower, ["push", "job"], task("Fetch what a run made"))
-    assert borrower.answer("status")["burst"]["runs"] is False
-    killed(borrower, ["push", "job"], request("StopInstances"))
-    assert borrower.answer("status")["burst"]["halfway"]
-    said = next_command(borrower)
-    assert "Out of memory in cell 4 of 4: " in said
-    assert f"more than {SMALL}" in said
-    (result,) = borrower.runs() - before
-    told: dict[str, Any] = json.loads(result.read_text())["metadata"]["slipway"]
-    assert (told["state"], told["exit_code"], told["place"]) == ("done", 137, "cell 4 of 4")
-    assert (borrower.path / "job/ipynb/half.txt").read_text() == "half"
-
-
-def test_interrupted_in_the_notebook(borrower: Machine) -> None:
     before = borrower.runs()
-    process = begin(borrower, ["run", "job/ipynb/starve.ipynb", "--on", LARGE], larger(borrower))
-    deadline = time.monotonic() + 60
-    while "job-run-" not in borrower.on_host("docker ps --format '{{.Names}}'"):
-        assert time.monotonic() < deadline
+    killed(borrower, words, larger(borrower))
+    status = borrower.orchestrate("status", "job")
+    assert f"Burst     {LARGE} instead of {SMALL}" in status.stdout + status.stderr
+    # Down again for what was left, and up for itself.
+    told = borrower.path / "told.txt"
+    process = begin(borrower, words, request("StartInstances", times=2), told)
+    assert "had not begun: there is no result" in told.read_text()
+    in_the_notebook(borrower, process)
     time.sleep(5)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=300) == 4
     (result,) = borrower.runs() - before
     assert json.loads(result.read_text())["metadata"]["slipway"]["exit_code"] == 143
+    whole(borrower)
+
+
+def test_killed_in_the_notebook_then_in_the_fetch_then_on_its_way_down(borrower: Machine) -> None:
+    before = borrower.runs()
+    process = begin(borrower, ["run", "job/ipynb/starve.ipynb", "--on", LARGE], larger(borrower))
+    in_the_notebook(borrower, process)
+    end(borrower, process, signal.SIGKILL)
+    burst = borrower.answer("status")["burst"]
+    assert burst["runs"] is True
+    assert burst["price_per_hour"]["after"] > 0
+    # It waits for the notebook, which goes on.
+    killed(borrower, ["push", "job"], task("Fetch what a run made"))
+    assert borrower.answer("status")["burst"]["runs"] is False
+    killed(borrower, ["push", "job"], request("StopInstances"))
+    assert borrower.answer("status")["burst"]["halfway"]
+    done = borrower.orchestrate("push", "job")
+    assert done.returncode == 0, done.stderr
+    assert "Out of memory in cell 4 of 4: " in done.stderr
+    assert f"more than {SMALL}" in done.stderr
+    (result,) = borrower.runs() - before
+    told: dict[str, Any] = json.loads(result.read_text())["metadata"]["slipway"]
+    assert (told["state"], told["exit_code"], told["place"]) == ("done", 137, "cell 4 of 4")
+    assert (borrower.path / "job/ipynb/half.txt").read_text() == "half"
     whole(borrower)
 
 

@@ -19,7 +19,7 @@ from tests.conftest import Checkout, copy_project
 from tests.e2e import holdings
 from tests.e2e.exposure import PUBLIC
 from tests.e2e.faults.ec2 import instance
-from tests.e2e.faults.resize import ROWS, SMALL, Row, described, kind, marks, origin, other, unit
+from tests.e2e.faults.resize import ROWS, Row, described, kind, marks, origin, other, unit
 from tests.e2e.faults.stack import redis
 from tests.e2e.interruptions import begin, end, request, started, task
 from tests.e2e.resize_points import DOWN, POINTS, UP
@@ -65,10 +65,10 @@ def classify(here: Checkout) -> str:
     return here.on_host(CLASSIFY).strip()
 
 
-def there(here: Machine, wanted: str) -> dict[str, Any]:
+def there(here: Machine, wanted: str, *words: str) -> dict[str, Any]:
     """Resize, and check the receipt against what there is."""
     before = described(here)
-    done = here.answer("resize", wanted)
+    done = here.answer("resize", wanted, *words)
     after = here.answer("status")
     assert (done["from"], done["to"], done["outcome"]) == (before["InstanceType"], wanted, "resized")
     assert done["public_ip"] == {"before": before["PublicIpAddress"], "after": after["instance"]["public_ip"]}
@@ -116,7 +116,9 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert status["services"]["jupyter"]["out_of_memory"]
     assert {name for name, facts in status["services"].items() if facts["health"] == "healthy"} >= {"redis", "mongo", "postgres"}
     assert holdings.read(resizable) == holdings.WHOLE
-    up = there(resizable, "t2.medium")
+    up = there(resizable, "t2.medium", "--snapshot")
+    made = resizable.ec2().describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["slipway-resize-since"]}])
+    assert up["snapshots"] == [each["SnapshotId"] for each in made["Snapshots"]] != []
     assert "10000 rows in 1 table " in up["fingerprints"]["postgres"]["before"]
     assert up["price_per_hour"]["after"] > up["price_per_hour"]["before"] > 0
     assert limits(resizable) == (4096, 2.0)
@@ -136,19 +138,18 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert down["fingerprints"]["redis"] == up["fingerprints"]["redis"]
 
 
-# A sample of `make chaos`.
-@pytest.mark.parametrize(
-    "ends",
-    [
-        {"while they go down": signal.SIGKILL, "while they come up": signal.SIGHUP},
-        {"after the stop": signal.SIGTERM, "after the marks were taken away": signal.SIGINT},
-    ],
-    ids=", then ".join,
-)
-def test_ended_anywhere_the_same_command_finishes(resizable: Machine, ends: dict[str, signal.Signals]) -> None:
+#: A sample of `make chaos`: each command goes on from where the one before was ended.
+ENDS = {
+    "while they go down": signal.SIGKILL,
+    "after the stop": signal.SIGTERM,
+    "while they come up": signal.SIGHUP,
+    "after the marks were taken away": signal.SIGINT,
+}
+
+
+def test_ended_anywhere_the_same_command_finishes(resizable: Machine) -> None:
     wanted = other(resizable)
-    # The command that is ended at the second point goes on from where the first one was.
-    for point, how in ends.items():
+    for point, how in ENDS.items():
         end(resizable, begin(resizable, ["resize", wanted], POINTS[point](resizable)), how)
     done = resizable.answer("resize", wanted)
     assert done["url"] == resizable.url
@@ -246,25 +247,19 @@ def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable
 
 def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Machine) -> None:
     here, asked = kind(resizable), len(resizable.requests())
-    code, shown = at_a_terminal(resizable, "n", "resize", "t2.small")
+    code, shown = at_a_terminal(resizable, "n", "resize", "t2.small", "--snapshot")
     assert code == 3
     assert f"from {here} (" in shown
     assert "per hour, with disk and address" in shown
     assert "Nothing was changed." in shown
     assert changes(resizable.requests()[asked:]) == []
-    code, shown = at_a_terminal(resizable, "y", "resize", "t2.small", "--snapshot")
-    assert code == 0, shown
-    assert "(resized)" in shown
-    found = resizable.ec2().describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["slipway-resize-since"]}])
-    (snapshot,) = found["Snapshots"]
-    assert f"Snapshot  {snapshot['SnapshotId']}" in shown
-    whole(resizable, "t2.small")
 
 
 def test_without_the_wrapper(resizable: Machine) -> None:
-    done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={SMALL}")
+    wanted = other(resizable)
+    done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={wanted}")
     assert done.returncode == 0, done.stdout + done.stderr
-    whole(resizable, SMALL)
+    whole(resizable, wanted)
     wrong = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", "ec2_resize_type=T2.MEDIUM")
     assert wrong.returncode != 0
     assert "Did you mean t2.medium?" in wrong.stdout
