@@ -63,8 +63,8 @@ class Measurements:
     def missing(self, shapes: Sequence[Shape], models: Sequence[str], limit_mib: int, seconds: int) -> Iterator[list[str]]:
         """What is still to be measured, as the words for the container; looks at what is there by then.
 
-        What died is measured again where there is more memory, what was cut where it may take longer. Where an array died so does every
-        model of it.
+        What died is measured again where there is more memory, and so is what was cut at its limit; what was cut, where it may take
+        longer. Where an array died so does every model of it.
         """
         if self._due(_BASELINE, limit_mib, seconds):
             yield ["baselines"]
@@ -82,10 +82,10 @@ class Measurements:
 
     def _due(self, key: tuple[Any, ...], limit_mib: int, seconds: int) -> bool:
         row = self.found(key)
-        ended = row.get("ended")
-        return (
-            not row or (ended == "out of memory" and row["limit_mib"] < limit_mib) or (ended == "cut" and row["allowed_seconds"] < seconds)
-        )
+        cut = row.get("ended") == "cut"
+        # At its limit a notebook may read its libraries' files again and again, for longer than it is given.
+        starved = row.get("ended") == "out of memory" or (cut and (row["peak_mib"] or 0) >= row["limit_mib"])
+        return not row or (starved and row["limit_mib"] < limit_mib) or (cut and row["allowed_seconds"] < seconds)
 
     def models(self) -> dict[str, Any]:
         """What was fitted to them, by model; "none" is the array alone."""

@@ -84,10 +84,6 @@ class ByMachine(LoadScopeScheduling):
         return scope(nodeid)
 
 
-#: Ansible looks for a task's end a thousand times a second by default, for which each run of these tests would pay 4 % of a processor.
-PATIENT = {"ANSIBLE_INTERNAL_POLL_INTERVAL": "0.005"}
-
-
 @dataclass(frozen=True)
 class Checkout:
     """A copy of the project, used as a user would: by its commands."""
@@ -101,7 +97,7 @@ class Checkout:
         return subprocess.run(
             command,
             cwd=self.path,
-            env=clean | PATIENT | environment,
+            env=clean | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -109,11 +109,11 @@ def killed(here: Machine, words: list[str], reached: Reached) -> None:
     end(here, begin(here, words, reached), signal.SIGKILL)
 
 
-def larger(here: Machine) -> Reached:
-    """The way up is at its end, and the notebook not begun."""
+def larger(here: Machine, starts: int = 1) -> Reached:
+    """The way up is at its end, and the notebook not begun; the machine was started so often for it."""
 
     def reached(_run: Path, calls: list[str]) -> bool:
-        return "StartInstances" in calls and "slipway-resize-to" not in (found := marks(here)) and "slipway-burst-to" in found
+        return calls.count("StartInstances") >= starts and "slipway-resize-to" not in (found := marks(here)) and "slipway-burst-to" in found
 
     return reached
 
@@ -162,7 +162,7 @@ def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) ->
     assert f"Burst     {LARGE} instead of {SMALL}" in status.stdout + status.stderr
     # Down again for what was left, and up for itself.
     told = borrower.path / "told.txt"
-    process = begin(borrower, words, request("StartInstances", times=2), told)
+    process = begin(borrower, words, larger(borrower, starts=2), told)
     assert "had not begun: there is no result" in told.read_text()
     in_the_notebook(borrower, process)
     time.sleep(5)

@@ -26,9 +26,9 @@ RECORDED = [
 ]
 #: What Jupyter may use beside its stores: on a machine of 1 GiB, and on one of 2.
 LIMIT, LARGER = 364, 1132
-#: Shapes whose models take some seconds; SVC's time grows with the square of the rows.
-ROWS, COLS = (500, 1000, 2000, 4000), (3000, 5000, 9000, 18_000, 36_000)
-PAIRS, EACH, SEED = 6, 2, 2026
+#: Shapes whose models take some seconds: SVC's time grows with the square of the rows, a tree's with their logarithm.
+ROWS, COLS = (400, 600, 800, 1000), (25_000, 35_000, 45_000)
+PAIRS, SEED = 6, 2026
 
 
 @pytest.fixture(scope="module")
@@ -131,20 +131,27 @@ def test_bad_input(micro: Checkout, words: list[str], said: str) -> None:
 
 
 def pairs(here: Checkout) -> dict[tuple[str, str], list[str]]:
-    """Shapes by lot, and for each two models by lot, that a machine of 1 GiB cannot hold by what was measured, and one of 2 GiB can."""
+    """By shape, models by lot: by what was measured a machine of 1 GiB cannot hold them, and one of 2 GiB can."""
     from slipway import advise
 
     folder = file(here)
     assert folder
     fitted = json.loads((folder.parent / "models.json").read_text())
-    pool: dict[tuple[str, str], list[str]] = {}
-    for rows, cols, model in product(ROWS, COLS, MODELS):
+
+    def needs(rows: int, cols: int, model: str) -> float:
         known = rows * cols * 8 / 2**20 < 2 * fitted[model]["most_array_mib"]
-        if known and LIMIT * 1.1 < advise.foretold(fitted[model]["weights"], rows, cols) < LARGER / 1.2:
-            pool.setdefault((str(rows), str(cols)), []).append(model)
-    lot = random.Random(SEED)
-    shapes = lot.sample([shape for shape, models in pool.items() if len(models) >= EACH], PAIRS // EACH)
-    return {shape: lot.sample(pool[shape], EACH) for shape in shapes}
+        return advise.foretold(fitted[model]["weights"], rows, cols) if known else 0
+
+    pool = [
+        (rows, cols, model)
+        for rows, cols, model in product(ROWS, COLS, MODELS)
+        # Where the array alone all but fills the container, a kernel may take minutes to die.
+        if LIMIT * 1.1 < needs(rows, cols, model) < LARGER / 1.2 and not LIMIT * 0.85 < needs(rows, cols, "none") < LIMIT * 1.1
+    ]
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for rows, cols, model in random.Random(SEED).sample(pool, PAIRS):
+        chosen.setdefault((str(rows), str(cols)), []).append(model)
+    return chosen
 
 
 def test_on_the_advised_type_it_runs_and_one_size_smaller_it_dies(micro: Checkout, tables: dict[str, Any]) -> None:
@@ -174,5 +181,5 @@ def test_on_the_advised_type_it_runs_and_one_size_smaller_it_dies(micro: Checkou
     for (rows, cols), models in chosen.items():
         document = micro.answer("measure", "--rows", rows, "--cols", cols, "--models", *models)
         assert document["limit_mib"] == LARGER
-        assert [row["ended"] for row in (*document["arrays"], *document["models"])] == ["done"] * (1 + EACH), document
+        assert [row["ended"] for row in (*document["arrays"], *document["models"])] == ["done"] * (1 + len(models)), document
     assert micro.ec2().describe_instances(InstanceIds=[instance(micro)])["Reservations"][0]["Instances"][0]["InstanceType"] == wanted

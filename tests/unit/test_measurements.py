@@ -24,6 +24,7 @@ def row(rows: int, cols: int, model: str | None = None, ended: str = "done", lim
         "model": model,
         "ended": ended,
         "needed_mib": 200,
+        "peak_mib": 250,
         "limit_mib": limit,
         "use_mib": 150,
         "seconds": 1.0,
@@ -69,6 +70,10 @@ def test_what_died_is_measured_again_where_there_is_more_memory(kept: Measuremen
     assert missing(kept, 2668) == []
     # What was cut may take longer.
     assert missing(kept, 2668, 301) == ["1000 20 SVC"]
+    # At its limit it had no chance.
+    kept.add([row(1000, 20, "SVC", "cut", 1132) | {"peak_mib": 1132}])
+    assert missing(kept, 1132) == []
+    assert missing(kept, 2668) == ["1000 20 SVC"]
 
 
 def test_forgotten_ones_are_made_again_and_others_stay(kept: Measurements) -> None:
