@@ -117,8 +117,9 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert {name for name, facts in status["services"].items() if facts["health"] == "healthy"} >= {"redis", "mongo", "postgres"}
     assert holdings.read(resizable) == holdings.WHOLE
     up = there(resizable, "t2.medium", "--snapshot")
-    made = resizable.ec2().describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["slipway-resize-since"]}])
-    assert up["snapshots"] == [each["SnapshotId"] for each in made["Snapshots"]] != []
+    found = resizable.ec2().describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": ["slipway-resize-since"]}])
+    (snapshot,) = found["Snapshots"]
+    assert up["snapshots"] == [snapshot["SnapshotId"]]
     assert "10000 rows in 1 table " in up["fingerprints"]["postgres"]["before"]
     assert up["price_per_hour"]["after"] > up["price_per_hour"]["before"] > 0
     assert limits(resizable) == (4096, 2.0)

@@ -61,6 +61,13 @@ def test_a_receipt() -> None:
     assert text.count("  equal") == len(STORES)
 
 
+def test_a_receipt_tells_what_costs_from_now_on() -> None:
+    done = document("resize-done") | {"snapshots": ["snap-0a", "snap-0b"]}
+    lines = receipt.text(done).splitlines()
+    for each in ("snap-0a", "snap-0b"):
+        assert f"Snapshot  {each}; it costs until you remove it" in lines
+
+
 def test_a_receipt_of_what_is_back() -> None:
     text = receipt.text(document("resize-restored"))
     assert re.search(r"Resized   (\S+) -> \1 \(restored\)", text)
