@@ -35,8 +35,8 @@ status open destroy: .venv ## as `python orchestrate.py …`
 	@$(COMPILE)
 	@touch $@
 
-test: .venv/.dev ## linters and every test; TESTS=tests/unit for some
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 60 --durations-min 10 $(TESTS)
+test: .venv/.dev ## linters and tests, but the long ones; TESTS=tests for all, TESTS=tests/unit for some
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 60 --durations-min 10 $(or $(TESTS),-m "not long")
 
 lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 	@tools/lint

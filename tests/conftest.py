@@ -45,6 +45,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=place)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Minutes(config))
+
+
+class Minutes:
+    """Names each test that takes a minute or more when it ends: of a run that is cut off, pytest tells no durations."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.duration >= 60 and (terminal := self.plugins.get_plugin("terminalreporter")):
+            terminal.ensure_newline()
+            terminal.write_line(f"{report.duration:.0f} s: {report.when} of {report.nodeid}")
+
+
 #: What has a machine of its own, and so one worker; and between them what needs no lab, while the other workers build its images.
 GROUPS = (
     "resize",

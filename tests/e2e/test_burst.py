@@ -154,6 +154,7 @@ def test_killed_on_its_way_up_and_then_the_whole_of_it(borrower: Machine) -> Non
     whole(borrower)
 
 
+@pytest.mark.long
 def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) -> None:
     words = ["run", "job/ipynb/starve.ipynb", "--on", LARGE]
     before = borrower.runs()

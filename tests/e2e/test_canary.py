@@ -74,6 +74,7 @@ def new(machine: Checkout) -> Iterator[list[bytes]]:
     assert gone.returncode == 0, gone.stderr
 
 
+@pytest.mark.long
 def test_while_stores_start_for_the_first_time_no_argument_has_a_secret(machine: Checkout, new: list[bytes]) -> None:
     with ThreadPoolExecutor(max_workers=1) as pool, ExitStack() as watches:
         here = watches.enter_context(canary.Watch(new))

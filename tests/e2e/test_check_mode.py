@@ -49,6 +49,7 @@ def test_before_there_is_a_machine(lab: Checkout) -> None:
     assert not (machines / "imagined").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("playbook", ["status", "open", "destroy"])
 def test_other_playbooks_before_there_is_a_machine(lab: Checkout, playbook: str) -> None:
     confirm = ["--extra-vars", "ec2_instance_destroy_confirm=imagined"] if playbook == "destroy" else []
@@ -66,6 +67,7 @@ def test_of_a_machine_that_is_up(machine: Checkout) -> None:
     assert (folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort"), machine.on_host(FILES)) == before
 
 
+@pytest.mark.long
 def test_what_would_change_is_told_and_not_done(machine: Checkout) -> None:
     here = machine.path / ".slipway" / "lab" / "machines" / "slipway"
     before = folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort"), machine.on_host(FILES)
@@ -77,6 +79,7 @@ def test_what_would_change_is_told_and_not_done(machine: Checkout) -> None:
     assert (folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort"), machine.on_host(FILES)) == before
 
 
+@pytest.mark.long
 def test_of_the_end_of_a_machine(machine: Checkout) -> None:
     here = machine.path / ".slipway" / "lab" / "machines" / "slipway"
     before = folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort")

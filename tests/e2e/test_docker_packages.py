@@ -152,6 +152,7 @@ def installed(bare: Checkout) -> list[str]:
     return sorted(set(listed) & {*PACKAGES, "docker.io"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lock", ["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"])
 def test_who_holds_apts_lock_is_told(bare: Checkout, lock: str) -> None:
     holder = hold(bare, lock, 120)

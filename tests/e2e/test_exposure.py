@@ -134,6 +134,7 @@ def test_the_named_network_reaches_ssh_and_tls_and_no_other_anything(
     assert open_ports(machine, network, said["instance"][address]) == ports
 
 
+@pytest.mark.long
 def test_a_certificate_of_the_users_own(public: tuple[Checkout, dict[str, Any]], tls: Path) -> None:
     machine, said = public
     with machine.given(filled(PUBLIC | OWN, tls)):

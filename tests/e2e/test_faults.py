@@ -10,7 +10,7 @@ from tests.e2e.faults import Fault, docker, ec2, stack
 ROWS: list[Fault] = [*ec2.ROWS, *docker.ROWS, *stack.ROWS]
 
 
-@pytest.mark.parametrize("fault", ROWS, ids=lambda fault: fault.row)
+@pytest.mark.parametrize("fault", [pytest.param(row, id=row.row, marks=[pytest.mark.long] * row.long) for row in ROWS])
 def test_fault(machine: Checkout, fault: Fault) -> None:
     with fault.inject(machine):
         done = machine.orchestrate(*fault.words)

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import Checkout
 from tests.e2e.interruptions import begin, kill, task
 
+pytestmark = pytest.mark.long
 NAME = "unlucky"
 UP = ["up", "--name", NAME, "--services", "redis"]
 #: The play is killed, with its wrapper, while it is at this task; the next line's command finds what it left.

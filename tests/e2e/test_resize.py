@@ -148,6 +148,7 @@ ENDS = {
 }
 
 
+@pytest.mark.long
 def test_ended_anywhere_the_same_command_finishes(resizable: Machine) -> None:
     wanted = other(resizable)
     for point, how in ENDS.items():
@@ -159,7 +160,7 @@ def test_ended_anywhere_the_same_command_finishes(resizable: Machine) -> None:
     whole(resizable, wanted)
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.fault, marks=[pytest.mark.long] * row.long) for row in ROWS])
 def test_fault(resizable: Machine, row: Row) -> None:
     types = {"here": origin(resizable), "other": other(resizable)}
 
@@ -256,6 +257,7 @@ def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Machine
     assert changes(resizable.requests()[asked:]) == []
 
 
+@pytest.mark.long
 def test_without_the_wrapper(resizable: Machine) -> None:
     wanted = other(resizable)
     done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={wanted}")
@@ -266,6 +268,7 @@ def test_without_the_wrapper(resizable: Machine) -> None:
     assert "Did you mean t2.medium?" in wrong.stdout
 
 
+@pytest.mark.long
 def test_a_public_jupyter_keeps_its_certificate(resizable: Machine) -> None:
     wanted = other(resizable)
     certificate = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "stack" / "secrets" / "self_signed.crt"

@@ -74,6 +74,7 @@ def whole(here: Checkout, wanted: str, urls: dict[str, str]) -> None:
     assert here.on_host("ls slipway/at_rest").strip() == "slipway/at_rest"
 
 
+@pytest.mark.long
 def test_every_stack_that_runs_comes_along(deployed: tuple[Checkout, dict[str, str]]) -> None:
     here, urls = deployed
     # A notebook that is being run would lose its work.

@@ -98,6 +98,7 @@ def test_a_vault_without_its_password_is_named(lab: Checkout, vault: dict[str, s
     assert "does not fit" in unfit.stderr
 
 
+@pytest.mark.long
 def test_awkward_secrets_reach_every_store_and_notebook_unchanged(vaulted: Checkout, vault: dict[str, str]) -> None:
     found = vaulted.on_host("docker exec --interactive slipway-jupyter-1 python -", stdin=CLIENT, machine="vaulted")
     assert json.loads(found) == {name: text for name, text in SECRETS.items() if name != "jupyter"}
@@ -109,6 +110,7 @@ def test_awkward_secrets_reach_every_store_and_notebook_unchanged(vaulted: Check
         assert "JupyterLab" in page.read().decode()
 
 
+@pytest.mark.long
 def test_no_secret_of_the_file_is_shown(vaulted: Checkout, vault: dict[str, str]) -> None:
     done = vaulted.run("ansible-playbook", "site.yml", "--check", "--diff", "-vvv", "-e", "slipway_name=vaulted", **vault)
     assert done.returncode == 0, done.stderr
@@ -116,6 +118,7 @@ def test_no_secret_of_the_file_is_shown(vaulted: Checkout, vault: dict[str, str]
     assert records(vaulted) == []
 
 
+@pytest.mark.long
 def test_another_secret_over_a_volume_is_refused_and_not_shown(vaulted: Checkout, vault: dict[str, str]) -> None:
     with vaulted.given({"stack_secrets": SECRETS | {"postgres": "another canary-canary"}}, "mine_too.yml"):
         done = vaulted.orchestrate(*UP, **vault)

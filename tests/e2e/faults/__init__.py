@@ -37,3 +37,5 @@ class Fault:
     #: The words of `orchestrate.py`.
     words: tuple[str, ...] = ("up",)
     after: Callable[[Checkout], None] = serves
+    #: Whether another row is much like it: only a run of all tests has this one too.
+    long: bool = False

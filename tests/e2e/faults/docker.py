@@ -107,11 +107,25 @@ def log_in_anew(machine: Checkout) -> None:
 
 ROWS: list[Fault] = [
     Fault("engine dead", stopped("docker", "docker.socket"), 0, after=the_same_serve),
-    Fault("containerd upgraded and dockerd left stopped", stopped("docker", "docker.socket", "containerd"), 0, after=the_same_serve),
+    Fault(
+        "containerd upgraded and dockerd left stopped", stopped("docker", "docker.socket", "containerd"), 0, after=the_same_serve, long=True
+    ),
     Fault("engine cannot start", cannot_start, 4, ("did not start", "its journal", "the engine has no disk"), after=the_same_serve),
     Fault(
-        "engine's settings are no JSON", broken_settings, 4, (DAEMON_CONFIG, "is not valid JSON", "Mend or remove it"), after=the_same_serve
+        "engine's settings are no JSON",
+        broken_settings,
+        4,
+        (DAEMON_CONFIG, "is not valid JSON", "Mend or remove it"),
+        after=the_same_serve,
+        long=True,
     ),
     Fault("clock an hour ahead", clock("+1h"), 4, ("The clock of", "s ahead of this computer's", "Allowed: 300 s"), after=the_same_serve),
-    Fault("clock an hour behind", clock("-1h"), 4, ("The clock of", "s behind this computer's", "Allowed: 300 s"), after=the_same_serve),
+    Fault(
+        "clock an hour behind",
+        clock("-1h"),
+        4,
+        ("The clock of", "s behind this computer's", "Allowed: 300 s"),
+        after=the_same_serve,
+        long=True,
+    ),
 ]

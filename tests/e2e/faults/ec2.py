@@ -71,13 +71,20 @@ def serves_again(machine: Checkout) -> None:
 THROTTLED = "RequestLimitExceeded"
 ROWS: list[Fault] = [
     Fault("the API throttles for a while", answers("DescribeInstances", code=THROTTLED, times=7), 0, words=("status",)),
-    Fault("the API fails for a while", answers("DescribeSecurityGroups", code="InternalError", status=500, times=7), 0, words=("status",)),
+    Fault(
+        "the API fails for a while",
+        answers("DescribeSecurityGroups", code="InternalError", status=500, times=7),
+        0,
+        words=("status",),
+        long=True,
+    ),
     Fault(
         "the API throttles for minutes",
         answers("DescribeInstances", code=THROTTLED, times=1000),
         4,
         (THROTTLED, "DescribeInstances"),
         ("status",),
+        long=True,
     ),
     Fault(
         "EC2's clock is another one",
@@ -99,10 +106,11 @@ ROWS: list[Fault] = [
         4,
         ("UnauthorizedOperation", "StartInstances"),
         after=serves_again,
+        long=True,
     ),
     Fault("a stop that hangs", slow_stop, 0),
-    Fault("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0),
+    Fault("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, long=True),
     Fault("SSH says nothing for a while", suffers(does="hang on ssh", seconds=20), 0),
-    Fault("SSH refuses for longer than one waits", shut_port, 4, ("port 22", MINE, "ssh_key"), after=serves_again),
+    Fault("SSH refuses for longer than one waits", shut_port, 4, ("port 22", MINE, "ssh_key"), after=serves_again, long=True),
     Fault("the network is cut for a while", suffers(does="cut network", seconds=20), 0),
 ]

@@ -38,6 +38,8 @@ class Row:
     left: bool = False
     #: The type in the end, where it is not.
     ends: str = "{other}"
+    #: Whether another row is much like it: only a run of all tests has this one too.
+    long: bool = False
 
 
 def described(machine: Checkout) -> dict[str, Any]:
@@ -142,6 +144,7 @@ ROWS: list[Row] = [
         4,
         ("{other}: VcpuLimitExceeded", "{here} is back"),
         ends="{here}",
+        long=True,
     ),
     Row(
         "no permission for a later call",
@@ -156,6 +159,7 @@ ROWS: list[Row] = [
         4,
         ("{other}: UnsupportedOperation", "{here} is back"),
         ends="{here}",
+        long=True,
     ),
     Row(
         "the API throttles for minutes",
@@ -163,6 +167,7 @@ ROWS: list[Row] = [
         4,
         (f"{{other}}: {THROTTLED}", "{here} is back"),
         ends="{here}",
+        long=True,
     ),
     Row(
         "the old type is refused too",
@@ -172,22 +177,26 @@ ROWS: list[Row] = [
         left=True,
     ),
     Row("no capacity for a while, then the answer to a start is lost", at_last_lost(6), 0, ("{here} -> {other}",)),
-    Row("a stop that hangs", hanging_stop, 4, ("does not stop", "type is unchanged"), left=True),
-    Row("the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True),
-    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}"),
+    Row("a stop that hangs", hanging_stop, 4, ("does not stop", "type is unchanged"), left=True, long=True),
+    Row(
+        "the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True, long=True
+    ),
+    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True),
     Row(
         "the engine is dead, and then SSH comes late",
         both(at_boot("ssh", "ExecStartPre=/bin/sleep 15\nTimeoutStartSec=60"), stopped("docker", "docker.socket")),
         0,
         ("{here} -> {other}",),
+        long=True,
     ),
-    Row("the engine cannot start", cannot_start, 4, ("did not start", "its journal", "the engine has no disk"), ends="{here}"),
+    Row("the engine cannot start", cannot_start, 4, ("did not start", "its journal", "the engine has no disk"), ends="{here}", long=True),
     Row(
         "the engine does not come with the host",
         at_boot("docker", 'ExecStart=\nExecStart=/bin/sh -c "echo the engine has no disk >&2; exit 1"'),
         4,
         ("did not start", "its journal", "the engine has no disk"),
         left=True,
+        long=True,
     ),
     Row(
         "a store does not come up again",

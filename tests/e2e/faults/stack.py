@@ -185,7 +185,7 @@ def mends(machine: Checkout) -> None:
 
 ROWS: list[Fault] = [
     Fault("a store's password is lost", secret_gone, 3, ("slipway_mongo_data", "never made over existing data")),
-    Fault("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",)),
+    Fault("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), long=True),
     Fault("a store's password is another", secret("x" * 32), 3, ("is not the secret that the host has", "slipway_mongo_data")),
     Fault("the Compose project is renamed", both(same_containers, given(stack_name="other")), 3, ('"other"', "empty volumes", "slipway")),
     Fault(
@@ -228,6 +228,7 @@ ROWS: list[Fault] = [
         4,
         ("postgres", "initialized by PostgreSQL version 14", "The other services stay up"),
         after=mends,
+        long=True,
     ),
     Fault(
         "a service never turns healthy, and one ends at once",
@@ -249,7 +250,7 @@ ROWS: list[Fault] = [
         ),
         after=mends,
     ),
-    Fault("the registry is down, with the images there", both(registry_down, on_host("docker rm --force slipway-redis-1")), 0),
+    Fault("the registry is down, with the images there", both(registry_down, on_host("docker rm --force slipway-redis-1")), 0, long=True),
     Fault(
         "the registry is down, without an image",
         both(same_containers, registry_down, given(stack_images=IMAGES | {"redis": "registry.lab:5000/redis:missing"})),
@@ -262,6 +263,7 @@ ROWS: list[Fault] = [
         4,
         ("postgres cannot be started without its image registry.lab:5000/postgres:15",),
         after=mends,
+        long=True,
     ),
     Fault(
         "an image's digest is none of the registry's",
@@ -269,12 +271,13 @@ ROWS: list[Fault] = [
         4,
         ("redis", NO_DIGEST),
     ),
-    Fault("a notebook's kernel runs out of memory", on_host(GREEDY_KERNEL), 0, ("out of memory", "t2.small"), words=("status",)),
+    Fault("a notebook's kernel runs out of memory", on_host(GREEDY_KERNEL), 0, ("out of memory", "t2.small"), words=("status",), long=True),
     Fault(
         "a store runs out of memory",
         both(a_row_is_kept, on_host(f"{redis('config', 'set', 'maxmemory', '0')}; {redis('eval', GREEDY_STORE, '0')}; sleep 2")),
         0,
         ("out of memory",),
+        long=True,
     ),
     Fault("the power is cut in mid-write", power_cut, 0),
 ]
