@@ -58,8 +58,7 @@ class Minutes:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.duration >= 60 and (terminal := self.plugins.get_plugin("terminalreporter")):
-            terminal.ensure_newline()
-            terminal.write_line(f"{report.duration:.0f} s: {report.when} of {report.nodeid}")
+            terminal.write(f"\n{report.duration:.0f} s: {report.when} of {report.nodeid}\n")
 
 
 #: What has a machine of its own, and so one worker; and between them what needs no lab, while the other workers build its images.
