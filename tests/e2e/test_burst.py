@@ -174,6 +174,7 @@ def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) ->
     whole(borrower)
 
 
+@pytest.mark.long
 def test_killed_in_the_notebook_then_in_the_fetch_then_on_its_way_down(borrower: Machine) -> None:
     before = borrower.runs()
     process = begin(borrower, ["run", "job/ipynb/starve.ipynb", "--on", LARGE], larger(borrower))

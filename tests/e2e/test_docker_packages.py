@@ -19,6 +19,7 @@ import pytest
 from lab import engine
 from tests.conftest import Checkout
 
+pytestmark = pytest.mark.long
 NAME = "bare"
 #: Debian's names, as the repository has them in its paths.
 DISTRIBUTION, CODENAME = "debian", "bookworm"
@@ -152,7 +153,6 @@ def installed(bare: Checkout) -> list[str]:
     return sorted(set(listed) & {*PACKAGES, "docker.io"})
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("lock", ["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"])
 def test_who_holds_apts_lock_is_told(bare: Checkout, lock: str) -> None:
     holder = hold(bare, lock, 120)

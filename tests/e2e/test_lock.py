@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+import pytest
+
 from tests.conftest import Checkout
 from tests.e2e.interruptions import begin, task
 
@@ -31,6 +33,7 @@ def test_two_at_once(machine: Checkout) -> None:
     assert machine.answer("up")["changed"] == 0
 
 
+@pytest.mark.long
 def test_a_killed_command_leaves_no_overlap(machine: Checkout) -> None:
     first = begin(machine, ["up"], task(STEP))
     first.send_signal(signal.SIGKILL)

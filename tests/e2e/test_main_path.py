@@ -120,6 +120,7 @@ def test_the_same_url_at_a_new_address_after_a_stop(machine: Checkout) -> None:
     assert run_notebook(machine)["counts"] == {store: count + 1 for store, count in counts.items()}
 
 
+@pytest.mark.long
 def test_up_starts_a_stopped_instance(machine: Checkout) -> None:
     before = machine.answer("status")
     ec2 = machine.ec2()

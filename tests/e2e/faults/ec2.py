@@ -92,6 +92,7 @@ ROWS: list[Fault] = [
         4,
         ("clock is 3", "s behind EC2's"),
         ("status",),
+        long=True,
     ),
     Fault(
         "no capacity for a stopped instance",
@@ -108,9 +109,9 @@ ROWS: list[Fault] = [
         after=serves_again,
         long=True,
     ),
-    Fault("a stop that hangs", slow_stop, 0),
+    Fault("a stop that hangs", slow_stop, 0, long=True),
     Fault("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, long=True),
     Fault("SSH says nothing for a while", suffers(does="hang on ssh", seconds=20), 0),
     Fault("SSH refuses for longer than one waits", shut_port, 4, ("port 22", MINE, "ssh_key"), after=serves_again, long=True),
-    Fault("the network is cut for a while", suffers(does="cut network", seconds=20), 0),
+    Fault("the network is cut for a while", suffers(does="cut network", seconds=20), 0, long=True),
 ]

@@ -187,7 +187,13 @@ ROWS: list[Fault] = [
     Fault("a store's password is lost", secret_gone, 3, ("slipway_mongo_data", "never made over existing data")),
     Fault("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), long=True),
     Fault("a store's password is another", secret("x" * 32), 3, ("is not the secret that the host has", "slipway_mongo_data")),
-    Fault("the Compose project is renamed", both(same_containers, given(stack_name="other")), 3, ('"other"', "empty volumes", "slipway")),
+    Fault(
+        "the Compose project is renamed",
+        both(same_containers, given(stack_name="other")),
+        3,
+        ('"other"', "empty volumes", "slipway"),
+        long=True,
+    ),
     Fault(
         "a volume's definition has changed",
         both(a_row_is_kept, same_containers, changed(COMPOSE / "compose.redis.yml", "redis_data: {}", "redis_data: {labels: {a: b}}")),
@@ -209,6 +215,7 @@ ROWS: list[Fault] = [
         both(same_containers, given(stack_free_disk_mib=99_999_999)),
         3,
         ("MiB free, and 99999999 MiB are needed", "stack_free_disk_mib"),
+        long=True,
     ),
     Fault(
         "PostgreSQL of another major version over its volume",
