@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,17 @@ VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
 ]
 #: What `status`, `open` and `destroy` are given as a name, and is none.
 NAMES = ["", "..", "../..", "a/b", "UP", "$(id)"]
+VERBS = [["status"], ["open"], ["destroy", "--yes"]]
+
+
+def table(rows: Iterable[tuple[Any, ...]], ids: Iterable[str]) -> list[Any]:
+    """The parameters of a table's rows, whose last is what is said. Of those that name one field, only the first is not long."""
+    seen: set[str] = set()
+    made = []
+    for row, name in zip(rows, ids, strict=True):
+        made.append(pytest.param(*row, id=name, marks=[pytest.mark.long] * (row[-1][0] in seen)))
+        seen.add(row[-1][0])
+    return made
 
 
 def changes(requests: list[dict[str, Any]]) -> list[str]:
@@ -89,7 +102,7 @@ def keys(lab: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("keys")
-@pytest.mark.parametrize(("words", "said"), ROWS, ids=[" ".join(words)[:40] for words, _ in ROWS])
+@pytest.mark.parametrize(("words", "said"), table(ROWS, [" ".join(words)[:40] for words, _ in ROWS]))
 def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
     before = len(lab.requests())
     name = [] if "--name" in words else ["--name", "refused"]
@@ -102,7 +115,7 @@ def test_up_refuses(lab: Checkout, words: list[str], said: list[str]) -> None:
     assert changes(lab.requests()[before:]) == []
 
 
-@pytest.mark.parametrize(("variables", "said"), VARIABLES, ids=[json.dumps(given) for given, _ in VARIABLES])
+@pytest.mark.parametrize(("variables", "said"), table(VARIABLES, [json.dumps(given) for given, _ in VARIABLES]))
 def test_ansible_playbook_refuses(lab: Checkout, variables: dict[str, Any], said: list[str]) -> None:
     before = len(lab.requests())
     done = lab.run("ansible-playbook", "playbooks/provision.yml", "--extra-vars", json.dumps({"slipway_name": "refused"} | variables))
@@ -120,8 +133,7 @@ def test_a_file_of_variables_is_read_by_both(lab: Checkout) -> None:
             assert "Did you mean stack_wait_seconds" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("verb", [["status"], ["open"], ["destroy", "--yes"]], ids=lambda verb: verb[0])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("verb", "name"), list(zip(itertools.cycle(VERBS), NAMES)))
 def test_a_name_that_is_no_name_reaches_no_folder(lab: Checkout, verb: list[str], name: str) -> None:
     (lab.path / ".slipway" / "lab" / "machines").mkdir(exist_ok=True)
     before, asked = sorted((lab.path / ".slipway" / "lab").rglob("*")), len(lab.requests())

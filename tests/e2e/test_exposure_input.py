@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Checkout
 from tests.e2e.exposure import NAMED, OWN, PUBLIC, filled
-from tests.e2e.test_bad_input import changes
+from tests.e2e.test_bad_input import changes, table
 
 DOOR = {"port": 8080, "cidrs": [NAMED]}
 
@@ -46,7 +46,7 @@ ROWS: list[tuple[dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "said"), ROWS, ids=[f"{number}-{said[0]}" for number, (_, said) in enumerate(ROWS)])
+@pytest.mark.parametrize(("variables", "said"), table(ROWS, [f"{number}-{said[0]}" for number, (_, said) in enumerate(ROWS)]))
 def test_up_refuses(lab: Checkout, tls: Path, variables: dict[str, Any], said: list[str]) -> None:
     before = len(lab.requests())
     with lab.given(filled(variables, tls)):

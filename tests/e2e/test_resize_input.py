@@ -13,7 +13,7 @@ from tests.e2e.faults import serves
 from tests.e2e.faults.ec2 import instance
 from tests.e2e.faults.resize import nothing
 from tests.e2e.faults.stack import given, on_host
-from tests.e2e.test_bad_input import changes
+from tests.e2e.test_bad_input import changes, table
 
 Given = Callable[[Checkout], AbstractContextManager[object]]
 
@@ -104,7 +104,7 @@ def containers(machine: Checkout) -> list[str]:
     return machine.containers()
 
 
-@pytest.mark.parametrize(("words", "given", "code", "said"), ROWS, ids=[f"{' '.join(words)}: {said[0]}" for words, _, _, said in ROWS])
+@pytest.mark.parametrize(("words", "given", "code", "said"), table(ROWS, [f"{' '.join(words)}: {said[0]}" for words, _, _, said in ROWS]))
 def test_resize_refuses(machine: Checkout, containers: list[str], words: list[str], given: Given, code: int, said: list[str]) -> None:
     with given(machine):
         asked = len(machine.requests())
