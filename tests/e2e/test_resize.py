@@ -61,10 +61,6 @@ def limits(here: Checkout) -> tuple[int, float]:
     return host["Memory"] // 2**20, host["NanoCpus"] / 1e9
 
 
-def classify(here: Checkout) -> str:
-    return here.on_host(CLASSIFY).strip()
-
-
 def there(here: Machine, wanted: str, *words: str) -> dict[str, Any]:
     """Resize, and check the receipt against what there is."""
     before = described(here)
@@ -111,7 +107,7 @@ def at_a_terminal(here: Checkout, typed: str, *words: str) -> tuple[int, str]:
 def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert limits(resizable) == (1024, 1.0)
     # Killed (SIGKILL), with no result.
-    assert classify(resizable) == "137"
+    assert resizable.on_host(CLASSIFY).strip() == "137"
     status = resizable.answer("status")
     assert status["services"]["jupyter"]["out_of_memory"]
     assert {name for name, facts in status["services"].items() if facts["health"] == "healthy"} >= {"redis", "mongo", "postgres"}
@@ -123,7 +119,7 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert "10000 rows in 1 table " in up["fingerprints"]["postgres"]["before"]
     assert up["price_per_hour"]["after"] > up["price_per_hour"]["before"] > 0
     assert limits(resizable) == (4096, 2.0)
-    assert classify(resizable) == "(100000, 1000)\n0"
+    assert resizable.on_host(CLASSIFY).strip() == "(100000, 1000)\n0"
     # `up` afterwards does not undo it.
     assert resizable.answer("up")["changed"] == 0
     assert kind(resizable) == "t2.medium"
