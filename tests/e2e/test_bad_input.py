@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -72,6 +71,12 @@ VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
 #: What `status`, `open` and `destroy` are given as a name, and is none.
 NAMES = ["", "..", "../..", "a/b", "UP", "$(id)"]
 VERBS = [["status"], ["open"], ["destroy", "--yes"]]
+#: Every name with every verb; each name with one of them is not long.
+PAIRS = [
+    pytest.param(verb, name, id=f"{name}-{verb[0]}", marks=[pytest.mark.long] * ((first - second) % len(VERBS) != 0))
+    for first, name in enumerate(NAMES)
+    for second, verb in enumerate(VERBS)
+]
 
 
 def table(rows: Iterable[tuple[Any, ...]], ids: Iterable[str]) -> list[Any]:
@@ -133,7 +138,7 @@ def test_a_file_of_variables_is_read_by_both(lab: Checkout) -> None:
             assert "Did you mean stack_wait_seconds" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("verb", "name"), list(zip(itertools.cycle(VERBS), NAMES)))
+@pytest.mark.parametrize(("verb", "name"), PAIRS)
 def test_a_name_that_is_no_name_reaches_no_folder(lab: Checkout, verb: list[str], name: str) -> None:
     (lab.path / ".slipway" / "lab" / "machines").mkdir(exist_ok=True)
     before, asked = sorted((lab.path / ".slipway" / "lab").rglob("*")), len(lab.requests())

@@ -359,10 +359,11 @@ def test_a_stopped_run_ends_at_once_and_writes_its_output(project: Project) -> N
         box.container.remove(force=True)
 
 
-def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project) -> None:
-    # In 256 MiB, with three kernels beside it that were started again, the server itself could be what is killed.
-    roomy = os.environ | {"JUPYTER_MEMORY": "384m"}
-    assert project.compose("up", "--detach", "jupyter", env=roomy).returncode == 0
+# With the least memory it has failed once, for a reason that is not known yet: only a run of all tests tries that.
+@pytest.mark.parametrize("mib", [pytest.param(256, marks=pytest.mark.long), 384])
+def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project, mib: int) -> None:
+    limited = os.environ | {"JUPYTER_MEMORY": f"{mib}m"}
+    assert project.compose("up", "--detach", "jupyter", env=limited).returncode == 0
     (box,) = project.boxes("jupyter")
     box.wait_healthy()
     greedy, other = "work/ipynb/big data é.ipynb", "work/ipynb/other.ipynb"
@@ -380,13 +381,13 @@ def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end
     # No kernel of the server's.
     assert box.run("python", "-c", kernels.HOARD)[0] == 137
     told = project.until(lambda: box.logs().count("out of memory: ") == 3) and box.logs()
-    assert f"out of memory: the kernel of {greedy} was killed; the limit is 384 MiB, the peak was 384 MiB" in told
+    assert f"out of memory: the kernel of {greedy} was killed; the limit is {mib} MiB, the peak was {mib} MiB" in told
     assert "out of memory: a kernel without a notebook was killed" in told
     assert "out of memory: a process in the container was killed" in told
     # The file outlives a restart, and nothing of this is in the user's folder.
     assert project.compose("restart", "--timeout", "1", "jupyter").returncode == 0
     records = [json.loads(line) for line in box.wait("true").out("cat", "/home/jovyan/.slipway-out-of-memory.jsonl").splitlines()]
     assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
-    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(384, 384)}
+    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(mib, mib)}
     assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""
     assert project.compose("rm", "--stop", "--force", "jupyter").returncode == 0
