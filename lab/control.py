@@ -39,7 +39,7 @@ _API_SECONDS = 60
 
 @dataclass(frozen=True)
 class Status:
-    """What runs of a lab. `hosts` maps an instance's id to whether its host runs."""
+    """What runs of a lab. `registry`: it runs, at no other port than the known one; `hosts`: instance -> whether its host runs."""
 
     endpoint: str | None
     api: bool
@@ -109,9 +109,12 @@ def status() -> Status:
     except docker.errors.DockerException:
         mine = []
     running = {item.name: item.status == "running" for item in mine}
+    # The engine picks the registry's port anew with each start, by whomever.
+    ports = {int(port["HostPort"]) for item in mine if item.name == _registry_name(lab) for port in item.ports.get("5000/tcp") or []}
+    registry = running.get(_registry_name(lab), False) and ports <= {lab.registry_port}
     hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
     endpoint = known.endpoint if known else None
-    return Status(endpoint, bool(known and _identity(known)), running.get(_registry_name(lab), False), hosts)
+    return Status(endpoint, bool(known and _identity(known)), registry, hosts)
 
 
 def _is_whole(lab: Lab) -> bool:

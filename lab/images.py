@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 
 import docker
@@ -167,8 +168,8 @@ def _pushable(container: Container, seconds: float = 20) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         container.reload()
-        bindings = container.ports.get(_PUSH_PORT)
-        if bindings and b"listening on" in container.logs():
+        bindings, started = container.ports.get(_PUSH_PORT), datetime.fromisoformat(container.attrs["State"]["StartedAt"])
+        if bindings and b"listening on" in container.logs(since=started.timestamp()):
             return f"127.0.0.1:{bindings[0]['HostPort']}"
         if container.status == "exited":
             break

@@ -33,7 +33,7 @@ def command(options: argparse.Namespace) -> Exit:
         print("The lab is down.")
     else:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
-        print(f"Registry  {'runs' if state.registry else 'does not run'}")
+        print(f"Registry  {'runs' if state.registry else 'does not run; start it with: python orchestrate.py lab up'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         keys = " ".join(f"{name}={value}" for name, value in zip(names, control.CREDENTIALS.values(), strict=True))
