@@ -12,7 +12,7 @@ import pytest
 
 from slipway import advise
 from tests.conftest import PROJECT
-from tests.images.conftest import LABELS
+from tests.images.boxes import LABELS
 
 COMPOSE = PROJECT / "roles" / "stack" / "files" / "compose"
 #: Of a t2.micro and a t2.medium of the lab, 16 kB to 1.6 GB.

@@ -25,7 +25,7 @@ import yaml
 
 from slipway import adopt
 from tests.conftest import PROJECT
-from tests.images.conftest import LABELS, Box
+from tests.images.boxes import LABELS, Box
 from tests.images.test_jupyter import get
 
 TOKEN, PASSWORD = "t0ken-of-the-test-0123456789", "passw0rd-of-the-test-012345"

@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import slipway_environment
 import slipway_memory as memory
 from tornado.ioloop import PeriodicCallback
 
@@ -79,4 +80,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(app: Any) -> None:
+    # Its end would be that of all kernels.
+    slipway_environment.killed_as_if_larger(0)
     PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start()

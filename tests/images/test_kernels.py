@@ -1,0 +1,69 @@
+"""Where Jupyter's memory runs out: what is killed, and what is told of it."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import kernels
+from tests.images.boxes import Box
+from tests.images.project import Project
+
+
+@pytest.fixture
+def box(project: Project) -> Iterator[Box]:
+    # Room for the server, which takes 71 MiB, three kernels of 36, a client, and more than any of them for the one that dies.
+    assert project.compose("up", "--detach", "jupyter", env=os.environ | {"JUPYTER_MEMORY": "384m"}).returncode == 0
+    (made,) = project.boxes("jupyter")
+    yield made.wait_healthy()
+    assert project.compose("rm", "--stop", "--force", "jupyter").returncode == 0
+
+
+#: Twice the memory by many small processes, as joblib or a terminal starts them, none of which takes what the server does.
+MANY = """
+import subprocess, sys
+command = [sys.executable, "-c", "hoard = bytes(range(256)) * (32 << 12); print(len(hoard), flush=True); import time; time.sleep(60)"]
+many = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(14)]
+for each in many:
+    each.stdout.readline()
+print([each.poll() for each in many])
+for each in many:
+    each.kill()
+"""
+
+
+def test_the_server_outlives_many_small_processes_that_take_all_memory(box: Box) -> None:
+    begun = box.container.attrs["State"]["StartedAt"]
+    ended = box.out("python", "-c", MANY)
+    box.container.reload()
+    assert box.container.attrs["State"]["StartedAt"] == begun, box.logs()
+    assert "-9" in ended
+    assert json.loads(box.out(*kernels.words(("work/ipynb/any.ipynb", "notebook", "1")))) == ["ok"]
+
+
+def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project, box: Box) -> None:
+    greedy, other = "work/ipynb/big data é.ipynb", "work/ipynb/other.ipynb"
+    ended = json.loads(
+        box.out(
+            *kernels.words(
+                (other, "notebook", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+                (greedy, "notebook", kernels.HOARD),
+                ("console-1", "console", kernels.HOARD),
+                (other, "notebook", "1 / 0"),
+            )
+        )
+    )
+    assert ended == ["restarting", "restarting", "restarting", "error"]
+    # No kernel of the server's.
+    assert box.run("python", "-c", kernels.HOARD)[0] == 137
+    told = project.until(lambda: box.logs().count("out of memory: ") == 3) and box.logs()
+    assert f"out of memory: the kernel of {greedy} was killed; the limit is 384 MiB, the peak was 384 MiB" in told
+    assert "out of memory: a kernel without a notebook was killed" in told
+    assert "out of memory: a process in the container was killed" in told
+    # The file outlives a restart, and nothing of this is in the user's folder.
+    assert project.compose("restart", "--timeout", "1", "jupyter").returncode == 0
+    records = [json.loads(line) for line in box.wait("true").out("cat", "/home/jovyan/.slipway-out-of-memory.jsonl").splitlines()]
+    assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
+    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(384, 384)}
+    assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""
