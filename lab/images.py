@@ -168,8 +168,10 @@ def _pushable(container: Container, seconds: float = 20) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         container.reload()
-        bindings, started = container.ports.get(_PUSH_PORT), datetime.fromisoformat(container.attrs["State"]["StartedAt"])
-        if bindings and b"listening on" in container.logs(since=started.timestamp()):
+        # What it said in an earlier run does not count. It may say so before the engine has noted that this one began.
+        ended = datetime.fromisoformat(container.attrs["State"]["FinishedAt"]).timestamp()
+        bindings = container.ports.get(_PUSH_PORT)
+        if bindings and b"listening on" in container.logs(since=max(ended, 1.0)):
             return f"127.0.0.1:{bindings[0]['HostPort']}"
         if container.status == "exited":
             break

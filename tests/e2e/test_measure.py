@@ -158,6 +158,8 @@ def pairs(here: Checkout, part: slice) -> dict[tuple[str, str], list[str]]:
 FIRST, OTHERS = slice(1), slice(1, None)
 
 
+# The first that runs waits for the tables too.
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("part", [pytest.param(FIRST, id="the first"), pytest.param(OTHERS, id="the others", marks=pytest.mark.long)])
 def test_on_the_advised_type_it_runs_and_one_size_smaller_it_dies(micro: Checkout, tables: dict[str, Any], part: slice) -> None:
     assert tables["measured"]

@@ -212,6 +212,7 @@ def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(projects: Checko
 
 @pytest.mark.long
 def test_packages_installed_by_hand(projects: Checkout) -> None:
+    projects.answer("deploy", "examples/adult")
     assert projects.orchestrate("diff", "examples/adult").stdout.strip() == "Nothing was changed by hand."
     projects.on_host("docker exec adult-jupyter-1 pip install --quiet --no-cache-dir tinyhtml==1.2.0 2>&1")
     assert "tinyhtml" in projects.orchestrate("diff", "examples/adult").stdout
