@@ -42,6 +42,13 @@ def test_the_server_outlives_many_small_processes_that_take_all_memory(box: Box)
     assert json.loads(box.out(*kernels.words(("work/ipynb/any.ipynb", "notebook", "1")))) == ["ok"]
 
 
+def test_of_a_run_its_kernel_goes_first(project: Project) -> None:
+    places = "import os\nprint([int(open(f'/proc/{pid}/oom_score_adj').read()) for pid in (os.getpid(), os.getppid())])"
+    assert project.tried(project.notebook("places", places), "runs/places.ipynb")[0] == 0
+    kernel, program = json.loads(project.printed("runs/places.ipynb"))
+    assert kernel > program
+
+
 def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project, box: Box) -> None:
     greedy, other = "work/ipynb/big data é.ipynb", "work/ipynb/other.ipynb"
     ended = json.loads(

@@ -10,12 +10,9 @@ for _secret in Path("/run/secrets").glob("*_password"):
         os.environ.setdefault(_secret.name.upper(), _secret.read_text().rstrip("\n"))
 
 
-def killed_as_if_larger(thousandths: int) -> None:
-    """By so many thousandths of the container's limit; the host's kernel kills the largest process (proc_pid_oom_score_adj(5))."""
-    # Less than the container itself was started with is refused.
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(thousandths))
-
-
-# The server takes some 90 MiB, and the least limit is 256.
-killed_as_if_larger(500)
+_ADJUSTED = Path("/proc/self/oom_score_adj")
+# The host's kernel kills the largest process, and adds so many thousandths of the limit (proc_pid_oom_score_adj(5)). The server takes
+# some 90 MiB, and the least limit is 256. The kernel of a run, which goes before the run itself, was given more.
+with suppress(OSError):
+    if int(_ADJUSTED.read_text()) < 500:
+        _ADJUSTED.write_text("500")

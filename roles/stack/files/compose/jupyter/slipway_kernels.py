@@ -7,12 +7,12 @@ notebooks are children: one that SIGKILL has ended while the count rose. What re
 import json
 import signal
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-import slipway_environment
 import slipway_memory as memory
 from tornado.ioloop import PeriodicCallback
 
@@ -81,5 +81,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 def _load_jupyter_server_extension(app: Any) -> None:
     # Its end would be that of all kernels.
-    slipway_environment.killed_as_if_larger(0)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")
     PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start()
