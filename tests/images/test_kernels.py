@@ -12,9 +12,10 @@ from tests.images.project import Project
 
 
 @pytest.fixture
-def box(project: Project) -> Iterator[Box]:
+def box(project: Project, request: pytest.FixtureRequest) -> Iterator[Box]:
+    mib = getattr(request, "param", 384)
     # Room for the server, which takes 71 MiB, three kernels of 36, a client, and more than any of them for the one that dies.
-    assert project.compose("up", "--detach", "jupyter", env=os.environ | {"JUPYTER_MEMORY": "384m"}).returncode == 0
+    assert project.compose("up", "--detach", "jupyter", env=os.environ | {"JUPYTER_MEMORY": f"{mib}m"}).returncode == 0
     (made,) = project.boxes("jupyter")
     yield made.wait_healthy()
     assert project.compose("rm", "--stop", "--force", "jupyter").returncode == 0
@@ -49,7 +50,9 @@ def test_of_a_run_its_kernel_goes_first(project: Project) -> None:
     assert kernel > program
 
 
-def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project, box: Box) -> None:
+# With the least memory it fails now and then, for a reason that is not known yet: only a run of all tests tries that.
+@pytest.mark.parametrize(("box", "mib"), [pytest.param(256, 256, marks=pytest.mark.long), (384, 384)], indirect=["box"])
+def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end(project: Project, box: Box, mib: int) -> None:
     greedy, other = "work/ipynb/big data é.ipynb", "work/ipynb/other.ipynb"
     ended = json.loads(
         box.out(
@@ -65,12 +68,12 @@ def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end
     # No kernel of the server's.
     assert box.run("python", "-c", kernels.HOARD)[0] == 137
     told = project.until(lambda: box.logs().count("out of memory: ") == 3) and box.logs()
-    assert f"out of memory: the kernel of {greedy} was killed; the limit is 384 MiB, the peak was 384 MiB" in told
+    assert f"out of memory: the kernel of {greedy} was killed; the limit is {mib} MiB, the peak was {mib} MiB" in told
     assert "out of memory: a kernel without a notebook was killed" in told
     assert "out of memory: a process in the container was killed" in told
     # The file outlives a restart, and nothing of this is in the user's folder.
     assert project.compose("restart", "--timeout", "1", "jupyter").returncode == 0
     records = [json.loads(line) for line in box.wait("true").out("cat", "/home/jovyan/.slipway-out-of-memory.jsonl").splitlines()]
     assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
-    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(384, 384)}
+    assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(mib, mib)}
     assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""
