@@ -56,6 +56,10 @@ def up(report: Report = print) -> Lab:
     if lab and _is_whole(lab):
         return lab
     with engine.alone(report):
+        # Another command may have started it while this one waited; it works with it now.
+        lab = config.load()
+        if lab and _is_whole(lab):
+            return lab
         _need("ssh", "openssh-client")
         _need("rsync", "rsync")
         client = engine.connect(report)
@@ -119,6 +123,12 @@ def status() -> Status:
 
 def _is_whole(lab: Lab) -> bool:
     """Whether the API answers, and the registry and each host that should run does: an engine may have been restarted."""
+    # Two looks: another command may stop a host between the API's answer and the engine's.
+    return _agrees(lab) or _agrees(lab)
+
+
+def _agrees(lab: Lab) -> bool:
+    """Whether the engine runs what the API says is running."""
     identity = _identity(lab)
     if identity is None:
         return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 from slipway import advise, arguments, burst, lab, machine, measure, plays, projects, receipt, render, top, unfinished
@@ -30,16 +30,13 @@ def main(argv: Sequence[str]) -> int:
         return plays.refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
 
 
-@contextmanager
-def _locked(options: argparse.Namespace) -> Iterator[None]:
-    """Keep other commands out while one changes something."""
-    changes = options.command in _CHANGING or (options.command == "lab" and options.action != "status") or "on" in options
-    if not changes or "dry_run" in options:
-        yield
-        return
-    of_lab = options.command == "lab"
-    with plays.locked(options, f"orchestrate.py {options.command}" + (f" {options.action}" if of_lab else ""), of_lab):
-        yield
+def _locked(options: argparse.Namespace) -> AbstractContextManager[object]:
+    """Keep other commands out while one changes something: off its machine, or off the whole lab."""
+    if options.command == "lab" and options.action != "status":
+        return plays.lab_locked(f"orchestrate.py lab {options.action}", starts=options.action == "up")
+    if (options.command in _CHANGING or "on" in options) and "dry_run" not in options:
+        return plays.locked(options, f"orchestrate.py {options.command}")
+    return nullcontext()
 
 
 def _up(options: argparse.Namespace) -> Exit:

@@ -1,7 +1,8 @@
-"""One change at a time: a file lock that lives as long as the play does, also where its wrapper was killed.
+"""One change at a time on a machine: a file lock that lives as long as the play does, even if its wrapper was killed.
 
-A command takes the lock alone (LOCK_EX), then shares it (LOCK_SH) with the play that it starts, which takes its own share.
-Whoever comes next wants it alone, and gets it when both are gone: the kernel drops a lock with its last process.
+A command takes its machine's lock alone (LOCK_EX), then shares it (LOCK_SH) with the play that it starts, which takes its own share.
+The next command wants it alone, and gets it when both are gone: the kernel drops a lock with its last process.
+Machines of one lab do not wait for each other. Each of their commands also has a share of the lab's lock; `lab down` wants that alone.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 #: Set, to the lock's path, for a play whose wrapper has the lock.
 SHARED = "SLIPWAY_LOCK_SHARED"
+_LAB = "lab.lock"
 
 
 class HeldError(Exception):
@@ -24,28 +26,32 @@ class HeldError(Exception):
 
 
 def path(state: Path, target: str, name: str) -> Path:
-    """The lock of a machine. Those of the lab have one, for `lab down` ends them all."""
+    """The lock of a machine."""
     # A hash, for a name may be no file's name, and is refused later.
-    key = target if target == "lab" else f"{target}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-    return state / "locks" / f"{key}.lock"
+    return state / "locks" / f"{target}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock"
+
+
+def of_lab(state: Path) -> Path:
+    """The lock of the whole lab, with all of its machines."""
+    return state / "locks" / _LAB
 
 
 @contextmanager
 def held(lock: Path, command: str) -> Iterator[None]:
-    """Hold the lock for a command that starts a play. Raises HeldError at once where another one has it."""
-    descriptor = take(lock, command)
-    try:
-        # Not in one step: somebody may come between, and then has it.
-        _flock(descriptor, fcntl.LOCK_SH, lock)
+    """Hold the lock for a command that starts a play. Raises HeldError at once if another command has it."""
+    with ExitStack() as held_until:
+        descriptor = take(lock, command, held_until)
+        # A machine's is shared with the play. Not in one step: another command may come between, and then has it.
+        if lock.name != _LAB:
+            _flock(descriptor, fcntl.LOCK_SH, lock)
         yield
-    finally:
-        os.close(descriptor)
 
 
-def take(lock: Path, command: str) -> int:
-    """Take the lock alone and return its descriptor, whose end is the lock's. Raises HeldError where another one has it."""
+def take(lock: Path, command: str, held_until: ExitStack) -> int:
+    """Take the lock alone until the stack is closed, and return its descriptor. Raises HeldError if another command has it."""
     lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+    _share_lab(lock, held_until)
+    descriptor = _open(lock, held_until)
     _flock(descriptor, fcntl.LOCK_EX, lock)
     note = {"command": command, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     os.truncate(descriptor, 0)
@@ -53,10 +59,22 @@ def take(lock: Path, command: str) -> int:
     return descriptor
 
 
-def share(lock: Path) -> int:
-    """Take a play's share of its wrapper's lock. Raises HeldError where the wrapper has ended and another one came."""
+def share(lock: Path, held_until: ExitStack) -> None:
+    """Take a play's share of its wrapper's lock. Raises HeldError if the wrapper has ended and another command came."""
+    _share_lab(lock, held_until)
+    _flock(_open(lock, held_until), fcntl.LOCK_SH, lock)
+
+
+def _share_lab(lock: Path, held_until: ExitStack) -> None:
+    """Of a machine of the lab: keep the lab from being removed."""
+    if lock.name != _LAB and lock.name.startswith("lab-"):
+        lab = lock.with_name(_LAB)
+        _flock(_open(lab, held_until), fcntl.LOCK_SH, lab)
+
+
+def _open(lock: Path, held_until: ExitStack) -> int:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    _flock(descriptor, fcntl.LOCK_SH, lock)
+    held_until.callback(os.close, descriptor)
     return descriptor
 
 
@@ -64,13 +82,32 @@ def _flock(descriptor: int, kind: int, lock: Path) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as held_by_another:
-        os.close(descriptor)
-        raise HeldError(f"Another command works on this machine: {_holder(lock)}. Wait for its end.") from held_by_another
+        what = "lab" if lock.name == _LAB else "machine"
+        raise HeldError(f"Another command works on this {what}: {_holders(lock)}. Wait for its end.") from held_by_another
 
 
-def _holder(lock: Path) -> str:
+def _holders(lock: Path) -> str:
+    """The commands that have it; of the lab's, also those that work on one of its machines."""
+    locks = [lock]
+    if lock.name == _LAB:
+        locks = [each for each in (lock, *sorted(lock.parent.glob("lab-*.lock"))) if _is_held(each)]
+    return "; ".join(filter(None, map(_note, locks))) or f"it has just begun ({lock})"
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process has it: the lab's alone (its shares are those of machines), or a share of a machine's."""
+    with lock.open("rb") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if lock.name == _LAB else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _note(lock: Path) -> str | None:
+    """What the command that had it last has written."""
     try:
         note = json.loads(lock.read_text())
         return f"{note['command']} (process {note['pid']}, since {note['since']})"
     except (OSError, ValueError, KeyError):
-        return f"it has just begun ({lock})"
+        return None

@@ -6,9 +6,10 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -22,17 +23,31 @@ class BurstLeftError(Exception):
 
 
 @contextmanager
-def locked(options: argparse.Namespace, command: str, lab: bool = False) -> Iterator[None]:
-    """Keep other commands out. `lab` is the whole lab, as its own commands want it."""
-    options.lock = lock.path(STATE, "lab" if lab else options.target, name(options))
-    try:
-        with lock.held(options.lock, command):
+def locked(options: argparse.Namespace, command: str, machine: str | None = None) -> Iterator[None]:
+    """Keep other commands off the machine (that of the options, or another one that this command also works on), and off its lab."""
+    with _held(lock.path(STATE, options.target, name(options) if machine is None else machine), command) as held:
+        before = getattr(options, "lock", None)
+        options.lock = held
+        try:
             yield
-    except lock.HeldError as held:
-        raise RefusalError(str(held)) from held
-    finally:
-        # A play that shares what nobody holds would keep nobody out.
-        del options.lock
+        finally:
+            # A play that shares what no command holds would keep no other one out.
+            options.lock = before
+
+
+def lab_locked(command: str, starts: bool) -> AbstractContextManager[Path]:
+    """Keep every other command off the lab and its machines; one that only starts the lab disturbs none of them."""
+    return _held(lock.path(STATE, "lab", "") if starts else lock.of_lab(STATE), command)
+
+
+@contextmanager
+def _held(wanted: Path, command: str) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(wanted, command))
+        except lock.HeldError as held:
+            raise RefusalError(str(held)) from held
+        yield wanted
 
 
 def play(

@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def _deployed(options: argparse.Namespace, settings: Mapping[str, Any], play: Ca
         changed += result.changed
         for key, wanted in settings["machines"].items():
             name = f"{plays.name(options)}-{key}"
-            result = play("deploy", slipway_name=name, slipway_store=key, slipway_store_callers=[f"{main}/32"])
+            with nullcontext() if "dry_run" in options else plays.locked(options, f"orchestrate.py {options.command}", name):
+                result = play("deploy", slipway_name=name, slipway_store=key, slipway_store_callers=[f"{main}/32"])
             address = (result.published.get("instance") or {}).get("private_ip")
             if result.failure or not address:
                 return result

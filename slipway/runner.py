@@ -203,7 +203,9 @@ def _new_folder(request: Request) -> Path:
     runs = STATE / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)
     for old in sorted(runs.iterdir())[: -_RUNS_KEPT + 1]:
-        shutil.rmtree(old, ignore_errors=True)
+        # Its name ends with the process of its command, which may still write there while others come and go.
+        if not Path("/proc", old.name.rpartition("-")[2]).exists():
+            shutil.rmtree(old, ignore_errors=True)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     folder = runs / f"{stamp}-{request.verb}-{os.getpid()}"
     folder.mkdir(mode=0o700)

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lab import config
 from slipway import lock
+from tests import durations
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -46,19 +48,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Minutes(config))
-
-
-class Minutes:
-    """Names each test that takes a minute or more when it ends: of a run that is cut off, pytest tells no durations."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.plugins = config.pluginmanager
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.duration >= 60 and (terminal := self.plugins.get_plugin("terminalreporter")):
-            terminal.write(f"\n{report.duration:.0f} s: {report.when} of {report.nodeid}\n")
+        config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
 
 
 #: What has a machine of its own, and so one worker; and between them what needs no lab, while the other workers build its images.
@@ -110,15 +102,27 @@ class Checkout:
         """Run a command in the checkout. AWS settings of the one who tests stay outside."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_", "MOLECULE_"))}
         clean["PATH"] = f"{self.path / '.venv' / 'bin'}{os.pathsep}{clean['PATH']}"
-        return subprocess.run(
-            command,
-            cwd=self.path,
-            env=clean | environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        began, made = time.time(), self._asked("RunInstances")
+        try:
+            return subprocess.run(
+                command,
+                cwd=self.path,
+                env=clean | environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
+        finally:
+            words = [word for word in command if word not in ("/usr/bin/env", "python3", "orchestrate.py")]
+            kind = "machine" if self._asked("RunInstances") > made else "resize" if words[0] == "resize" else "command"
+            durations.add(kind, " ".join(words)[:100], began)
+
+    def _asked(self, action: str) -> int:
+        """How often the lab's API was asked for something, so far."""
+        with contextlib.suppress(FileNotFoundError):
+            return (self.path / ".slipway" / "lab" / "requests.jsonl").read_bytes().count(f'"{action}"'.encode())
+        return 0
 
     def orchestrate(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python orchestrate.py …` from a bare shell: the system's Python, which has none of the project's packages."""

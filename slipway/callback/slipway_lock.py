@@ -14,6 +14,7 @@ description:
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ class CallbackModule(CallbackBase):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._playbook = ""
-        self._descriptor: int | None = None
+        self._held = ExitStack()
+        self._took = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         self._playbook = os.path.basename(playbook._file_name)
@@ -48,21 +50,23 @@ class CallbackModule(CallbackBase):
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        if self._descriptor is not None or self._playbook in READING or context.CLIARGS.get("check"):
+        if self._took or self._playbook in READING or context.CLIARGS.get("check"):
             return
         try:
-            self._descriptor = self._take(play)
+            self._take(play)
         except lock.HeldError as held:
             self._display.error(str(held), wrap_text=False)
             # No exception of Ansible's own ends a run from here with a code of its choice.
             raise SystemExit(REFUSED) from held
 
-    def _take(self, play: Any) -> int:
+    def _take(self, play: Any) -> None:
         shared = os.environ.get(lock.SHARED)
         if shared:
-            return lock.share(Path(shared))
-        variables = play.get_variable_manager()
-        inventories = [Path(source).resolve() for source in variables._inventory._sources]
-        target = "lab" if any(PROJECT / "inventory" / "lab" in (source, *source.parents) for source in inventories) else "aws"
-        name = str(variables.get_vars(play=play).get("slipway_name", ""))
-        return lock.take(lock.path(PROJECT / ".slipway", target, name), f"ansible-playbook {self._playbook}")
+            lock.share(Path(shared), self._held)
+        else:
+            variables = play.get_variable_manager()
+            inventories = [Path(source).resolve() for source in variables._inventory._sources]
+            target = "lab" if any(PROJECT / "inventory" / "lab" in (source, *source.parents) for source in inventories) else "aws"
+            name = str(variables.get_vars(play=play).get("slipway_name", ""))
+            lock.take(lock.path(PROJECT / ".slipway", target, name), f"ansible-playbook {self._playbook}", self._held)
+        self._took = True

@@ -15,7 +15,9 @@ from tests.conftest import PROJECT
 
 HOLD = "import sys, time; from pathlib import Path; from slipway import lock\nwith lock.held(Path(sys.argv[1]), 'a test'):\n"
 SHARE = "    import subprocess; subprocess.Popen([sys.executable, '-c', sys.argv[2], sys.argv[1]])\n"
-PLAY = HOLD.partition("with")[0] + "lock.share(Path(sys.argv[1])); print('shared', flush=True); time.sleep(3)"
+PLAY = HOLD.partition("with")[0] + (
+    "from contextlib import ExitStack\nheld = ExitStack(); lock.share(Path(sys.argv[1]), held)\nprint('shared', flush=True); time.sleep(3)"
+)
 READY = "    print('held', flush=True); time.sleep(60)\n"
 
 
@@ -58,7 +60,41 @@ def test_a_play_keeps_the_lock_of_its_killed_wrapper(tmp_path: Path) -> None:
             time.sleep(0.2)
 
 
-def test_machines_of_the_lab_share_one_and_those_of_aws_do_not(tmp_path: Path) -> None:
-    assert lock.path(tmp_path, "lab", "a") == lock.path(tmp_path, "lab", "../b")
-    assert lock.path(tmp_path, "aws", "a") != lock.path(tmp_path, "aws", "b")
+def test_each_machine_has_a_lock_of_its_own(tmp_path: Path) -> None:
     assert lock.path(tmp_path, "aws", "../../b").parent == tmp_path / "locks"
+    assert lock.path(tmp_path, "aws", "a") != lock.path(tmp_path, "lab", "a")
+    for target in ("lab", "aws"):
+        with lock.held(lock.path(tmp_path, target, "a"), "mine"), lock.held(lock.path(tmp_path, target, "b"), "another"):
+            pass
+
+
+def test_the_lab_is_removed_only_when_no_command_works_on_one_of_its_machines(tmp_path: Path) -> None:
+    machines = [lock.path(tmp_path, "lab", name) for name in ("a", "b", "c")]
+    lab = lock.of_lab(tmp_path)
+    with lock.held(machines[2], "command c"):
+        pass
+    with lock.held(lab, "lab down"):
+        for wanted in (machines[0], lab):
+            with pytest.raises(lock.HeldError, match=r"on this lab: lab down \("), lock.held(wanted, "mine"):
+                pass
+    with lock.held(machines[0], "command a"), lock.held(machines[1], "command b"):
+        with pytest.raises(lock.HeldError, match="this lab") as refused, lock.held(lab, "lab down"):
+            pass
+        assert "command a (process" in str(refused.value)
+        assert "command b (process" in str(refused.value)
+        assert "command c" not in str(refused.value)
+        assert "lab down" not in str(refused.value)
+    with lock.held(lab, "lab down"):
+        pass
+
+
+def test_a_play_keeps_the_lab_of_its_killed_wrapper(tmp_path: Path) -> None:
+    path = lock.path(tmp_path, "lab", "a")
+    wrapper = start(HOLD + SHARE + READY, str(path), PLAY)
+    assert {line(wrapper), line(wrapper)} == {"held", "shared"}
+    wrapper.kill()
+    wrapper.wait()
+    with pytest.raises(lock.HeldError, match=r"a test \(process"), lock.held(lock.of_lab(tmp_path), "lab down"):
+        pass
+    with lock.held(lock.path(tmp_path, "lab", "b"), "another"):
+        pass
