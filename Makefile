@@ -36,7 +36,7 @@ status open destroy: .venv ## as `python orchestrate.py …`
 	@touch $@
 
 test: .venv/.dev ## linters and tests, but the long ones; TESTS=tests for all, TESTS=tests/unit for some
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 60 --durations-min 10 $(or $(TESTS),-m "not long")
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup --no-loadscope-reorder --durations 60 --durations-min 10 $(or $(TESTS),-m "not long")
 
 lint: .venv/.dev ## ansible-lint (production), yamllint, ruff, mypy
 	@tools/lint
@@ -46,12 +46,12 @@ molecule: .venv/.dev ## role tests on hosts of the lab; SCENARIO=docker for one
 	@PATH="$(CURDIR)/$(BIN):$$PATH" molecule --base-config .config/molecule/config.yml test $(if $(SCENARIO),--scenario-name $(SCENARIO),--all)
 
 bench: .venv/.dev ## timings of a machine that is up, as ratios
-	@$(BIN)/python tests/bench.py
-	@$(BIN)/python tests/bench_resize.py
-	@$(BIN)/python tests/bench_queue.py
+	@$(BIN)/python bench/commands.py
+	@$(BIN)/python bench/resize.py
+	@$(BIN)/python bench/queue_of_jobs.py
 
 chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals, two at a time; CHAOS=5 for every fifth
-	@$(BIN)/python tests/chaos.py
+	@$(BIN)/python tools/chaos
 
 lock: .venv/.dev ## write the lock files anew
 	@for extra in "" dev; do \

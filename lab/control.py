@@ -70,7 +70,7 @@ def up(report: Report = print) -> Lab:
         lab = _start_registry(client, lab, tags["registry"])
         report("starting the EC2 API")
         lab = _start_api(lab, tags["host"])
-        images.introduce(client, tags["jupyter"], client.containers.get(_registry_name(lab)))
+        images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))
     _write_inventory(lab)
     return lab
 

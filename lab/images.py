@@ -21,16 +21,19 @@ from pathlib import Path
 import docker
 from docker.models.containers import Container
 
-from lab.config import LabError
+from lab.config import PROJECT, LabError
 from lab.engine import Report, apt_install
 
 FOLDER = Path(__file__).resolve().parent / "images"
+#: What the role stack adds to the stand-in for Jupyter. The role builds it by itself, and finds each layer in the engine's cache then.
+COMMON = PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter"
 #: Stand-in -> the repository and tag that the lab's registry serves it under.
 STAND_INS: Mapping[str, str] = {
     "jupyter": "jupyter/scipy-notebook:lab",
     "redis": "redis:7.0",
     "mongo": "mongo:6.0",
     "postgres": "postgres:15",
+    "common": "slipway/jupyter:lab",
 }
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PUSH_PORT = "5000/tcp"
@@ -39,7 +42,7 @@ _PUSH_PORT = "5000/tcp"
 def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str]:
     """Build what is missing and return the tag of each image, by name.
 
-    Names: the stand-ins, `host` (an EC2 instance) and `registry` (which holds the stand-ins).
+    Names: the stand-ins, `common` (the image of every stack's Jupyter), `host` (an EC2 instance) and `registry` (which holds the others).
     Raises LabError with the end of the build's output when one fails.
     """
     debian = _debian(client, report)
@@ -48,11 +51,17 @@ def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str
     tags = {"base": base}
     # Two at a time: most of a build waits for downloads and for one thread of pip or dpkg.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        names = ["jupyter", "mongo", "host", "registry", "postgres", "redis"]
+        jupyter = pool.submit(_build_jupyter, client, base, report)
+        names = ["mongo", "host", "registry", "postgres", "redis"]
         builds = {name: pool.submit(_build, client, name, base, FOLDER / name, report) for name in names}
-    tags |= {name: build.result() for name, build in builds.items()}
+    tags |= jupyter.result() | {name: build.result() for name, build in builds.items()}
     tags["registry"] = _filled_registry(client, tags, report)
     return tags
+
+
+def _build_jupyter(client: docker.DockerClient, base: str, report: Report) -> dict[str, str]:
+    stand_in = _build(client, "jupyter", base, FOLDER / "jupyter", report)
+    return {"jupyter": stand_in, "common": _build(client, "common", stand_in, COMMON, report)}
 
 
 def _debian(client: docker.DockerClient, report: Report) -> str:
@@ -144,11 +153,10 @@ def _filled_registry(client: docker.DockerClient, tags: Mapping[str, str], repor
     container = client.containers.run(tags["registry"], detach=True, ports={_PUSH_PORT: ("127.0.0.1", 0)})
     try:
         address = _pushable(container)
-        # What all are made from goes with the smallest; the engine compresses each layer on one core.
-        first, *others = sorted(STAND_INS, key="redis".__ne__)
-        _push(client, tags[first], f"{address}/{STAND_INS[first]}")
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            list(pool.map(lambda name: _push(client, tags[name], f"{address}/{STAND_INS[name]}"), others))
+        # What several are made from goes before them, with the smallest; the engine compresses each layer on one core.
+        for names in (["redis"], ["jupyter", "mongo", "postgres"], ["common"]):
+            with ThreadPoolExecutor(max_workers=2) as pool:
+                list(pool.map(lambda name: _push(client, tags[name], f"{address}/{STAND_INS[name]}"), names))
         container.stop(timeout=10)
         repository, version = tag.split(":")
         container.commit(repository, version)
@@ -158,9 +166,9 @@ def _filled_registry(client: docker.DockerClient, tags: Mapping[str, str], repor
     return tag
 
 
-def introduce(client: docker.DockerClient, jupyter: str, registry: Container) -> None:
-    """Let the engine find out that the registry has the layers of the Jupyter image: it pushes a project's image without them then."""
-    _push(client, jupyter, f"{_pushable(registry)}/{STAND_INS['jupyter']}")
+def introduce(client: docker.DockerClient, common: str, registry: Container) -> None:
+    """Let the engine find out that the registry has the layers of the common image: it pushes images on top of it without them then."""
+    _push(client, common, f"{_pushable(registry)}/{STAND_INS['common']}")
 
 
 def _pushable(container: Container, seconds: float = 20) -> str:

@@ -21,8 +21,6 @@ import boto3
 import pytest
 import yaml
 from botocore.config import Config
-from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
 
 from lab import config
 from slipway import lock
@@ -31,65 +29,39 @@ from tests import durations
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-#: Quick answers first; what ends the lab last.
+#: In a run of one worker: quick answers first; what ends the lab last.
 ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
+#: What one worker does from its begin to its end, as it has one machine. The longest start first; .durations tells which they are.
+GROUPS = ("projects", "machine", "resize", "faults", "measure", "burst", "bare machines")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     parallel = hasattr(config, "workerinput")
 
-    def place(item: pytest.Item) -> tuple[int, bool, int]:
-        folder = ORDER.index(item.path.parent.name)
-        # The longest first, then what may be shared out.
-        group = GROUPS.index(scope(item.nodeid)) if scope(item.nodeid) in GROUPS else len(GROUPS)
-        return group * parallel, item.get_closest_marker("last") is not None, -folder if parallel else folder
+    def place(item: pytest.Item) -> tuple[int, int, str, bool]:
+        folder, last = ORDER.index(item.path.parent.name), item.get_closest_marker("last") is not None
+        if not parallel:
+            return int(last), folder, "", last
+        if (group := _group(item)) in GROUPS:
+            return 0, GROUPS.index(group), group, last
+        return 1, -folder, group, last
 
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=place)
+
+
+def _group(item: pytest.Item) -> str:
+    """Its tests are run by one worker, as they share what one of them makes. A file that does not say otherwise is a group."""
+    marked = item.get_closest_marker("xdist_group")
+    return str(marked.args[0]) if marked else str(item.path.relative_to(PROJECT))
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
-
-
-#: What has a machine of its own, and so one worker; and between them what needs no lab, while the other workers build its images.
-GROUPS = (
-    "resize",
-    "tests/e2e/test_projects.py",
-    "machine",
-    "without a lab",
-    "faults",
-    "tests/e2e/test_measure.py",
-    "tests/e2e/test_burst.py",
-    "tests/e2e/test_resize_projects.py",
-)
-
-
-def scope(nodeid: str) -> str:
-    """What one worker does from its begin to its end: tests of one machine, or a file; of Molecule a scenario."""
-    file = nodeid.partition("::")[0]
-    for group in ("faults", "resize"):
-        if file.endswith(f"test_{group}.py"):
-            return group
-    if file.split("/")[1] in ("lint", "unit"):
-        return "without a lab"
-    if "(machine: " in (PROJECT / file).read_text():
-        return "machine"
-    return nodeid if file.endswith("test_scenarios.py") else file
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Three at a time (`make test`), for a test often waits for a host. Each worker has a checkout with a lab of its own."""
-    config.option.loadscopereorder = False
-    return ByMachine(config, log)
-
-
-class ByMachine(LoadScopeScheduling):
-    """Shares out what belongs together as a whole."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return scope(nodeid)
 
 
 @dataclass(frozen=True)

@@ -58,15 +58,16 @@ class Log:
         worker = getattr(report, "worker_id", "main")
         for key, row in report.user_properties:
             if key == "duration":
-                kind, name, seconds, began = row  # type: ignore[misc]
-                self._write(kind, name, seconds, began, worker)
+                self._write(*row, worker)  # type: ignore[misc]
+        # xdist adds the name of the test's group.
+        test = report.nodeid.rpartition("@")[0] or report.nodeid
         if report.when == "setup" and report.duration >= SHORT:
-            self._write("setup", report.nodeid, report.duration, report.start, worker)
+            self._write("setup", test, report.duration, report.start, worker)
         self.parts[report.nodeid] = self.parts.get(report.nodeid, 0) + report.duration
         if report.when == "teardown":
             seconds = self.parts.pop(report.nodeid)
             if seconds >= SHORT:
-                self._write("test", report.nodeid, seconds, report.stop - seconds, worker)
+                self._write("test", test, seconds, report.stop - seconds, worker)
             else:
                 self.short.setdefault(report.nodeid.partition("::")[0], []).append(seconds)
 

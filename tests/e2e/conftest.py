@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import certificates
+from tests.e2e.support import certificates
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout, copy_project
-from tests.e2e.faults.resize import described, kind
-from tests.e2e.interruptions import Reached, begin, end, request, task
-from tests.e2e.test_bad_input import changes
-from tests.e2e.test_projects import make, write
+from tests.e2e.support.interruptions import Reached, begin, end, request, task
+from tests.e2e.support.machines import described, kind
+from tests.e2e.support.projects import make, write
+from tests.e2e.support.refusals import changes
+
+pytestmark = pytest.mark.xdist_group("burst")
 
 SMALL, LARGE = "t2.micro", "t2.small"
 #: More than the t2.micro has in all.

@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e import canary
+from tests.e2e.support import canary
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 #: On the machine: the stack's own copies, and what Jupyter writes for its own user in its container.
 BELONGS_THERE = (

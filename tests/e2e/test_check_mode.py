@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.support.checking import check
 
-#: What reads. Anything else in EC2's API changes something, or could.
-READING = ("Describe", "Get")
+pytestmark = pytest.mark.xdist_group("machine")
+
 FILES = "cd slipway && find . -path ./work -prune -o -type f -print0 | sort -z | xargs -0 sha256sum; stat --format '%n %a %Y' .env secrets"
-
-
-def check(machine: Checkout, playbook: str, *more: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook in check mode; it must succeed, and ask EC2 for nothing but what is there."""
-    before = len(machine.requests())
-    done = machine.run("ansible-playbook", playbook, "--check", "--diff", *more)
-    assert done.returncode == 0, done.stdout + done.stderr
-    asked = [request["action"] for request in machine.requests()[before:]]
-    assert asked, "the lab's log shows no request"
-    assert [action for action in asked if not action.startswith(READING)] == []
-    return done
 
 
 def folder(path: Path) -> dict[str, tuple[int, float, str]]:

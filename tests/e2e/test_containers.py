@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import Checkout
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 #: The capabilities of a store's entry point: it gives the volume to the server's user, and becomes that user.
 BECOMES_ITS_USER = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
 CAPABILITIES: dict[str, set[str]] = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import socket
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -16,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.exposure import OWN, PUBLIC, filled
-from tests.e2e.test_open_ports import open_ports
+from tests.e2e.support.exposure import OWN, PUBLIC, filled, fingerprint, get
+from tests.e2e.support.ports import open_ports
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 # Jupyter by TLS, on the machine of the other tests, which ends as it was.
 
@@ -38,21 +38,6 @@ def reaches(address: str, port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def get(url: str, certificate: Path) -> str:
-    """The page, from a server that has the key of this certificate; by no proxy."""
-    context = ssl.create_default_context(cafile=certificate)
-    context.check_hostname = False
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    with opener.open(url, timeout=30) as answer:
-        return str(answer.read().decode())
-
-
-def fingerprint(address: str) -> str:
-    """Of the certificate that the server shows, as `openssl x509 -fingerprint -sha256` prints it."""
-    shown = ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((address, 443)))
-    return ":".join(f"{byte:02X}" for byte in hashlib.sha256(shown).digest())
 
 
 @pytest.fixture(scope="module")

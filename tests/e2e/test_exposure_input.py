@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.exposure import NAMED, OWN, PUBLIC, filled
-from tests.e2e.test_bad_input import changes, table
+from tests.e2e.support.exposure import NAMED, OWN, PUBLIC, filled
+from tests.e2e.support.refusals import changes, table
 
 DOOR = {"port": 8080, "cidrs": [NAMED]}
 

@@ -7,6 +7,8 @@ import pytest
 from tests.conftest import Checkout
 from tests.e2e.faults import Fault, docker, ec2, stack
 
+pytestmark = pytest.mark.xdist_group("faults")
+
 ROWS: list[Fault] = [*ec2.ROWS, *docker.ROWS, *stack.ROWS]
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import PROJECT, Checkout
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 FOLDER = "fingerprints"
 MODULES = Path("roles", "stack", "module_utils")
 #: Runs each line of its input, and tells by store whether the fingerprint is another one now, and whether its mark has moved.

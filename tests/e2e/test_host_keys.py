@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import docker
+import pytest
 
 from tests.conftest import Checkout
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 
 def test_the_keys_are_the_consoles_by_the_instances_id(machine: Checkout) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.interruptions import begin, kill, task
+from tests.e2e.support.interruptions import begin, kill, task
 
 pytestmark = pytest.mark.long
 NAME = "unlucky"

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import Checkout
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 NAME = "own-key"
 
 

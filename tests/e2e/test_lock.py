@@ -8,7 +8,9 @@ import time
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.interruptions import begin, task
+from tests.e2e.support.interruptions import begin, task
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 #: A step of some seconds: its result comes when the wrapper, which would read it, is gone.
 STEP = "Send the Compose files, then the settings and secrets"

@@ -12,10 +12,12 @@ import docker
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.test_check_mode import check
+from tests.e2e.support.checking import check
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 SERVICES = {"jupyter", "redis", "mongo", "postgres"}
-NOTEBOOK = Path(__file__).with_name("stores.ipynb")
+NOTEBOOK = Path(__file__).parent / "support" / "stores.ipynb"
 
 
 def run_notebook(machine: Checkout) -> dict[str, Any]:

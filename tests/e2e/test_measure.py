@@ -16,8 +16,10 @@ import pytest
 
 from slipway.measurements import MODELS
 from tests.conftest import PROJECT, Checkout, copy_project
-from tests.e2e.faults.resize import SMALL, kind
-from tests.e2e.test_bad_input import changes
+from tests.e2e.support.machines import SMALL, kind
+from tests.e2e.support.refusals import changes
+
+pytestmark = pytest.mark.xdist_group("measure")
 
 STORES = {"mongo", "postgres", "redis"}
 #: Of a t2.micro and a t2.medium, as `measure` has written them there. What a t2.micro cannot even make stays what it found itself.

@@ -20,6 +20,8 @@ from tests import kernels
 from tests.conftest import Checkout
 from tests.e2e.faults.stack import redis
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 GREEDY = "work/big data é.ipynb"
 
 

@@ -7,14 +7,16 @@ import shlex
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import Checkout, copy_project
-from tests.e2e.test_bad_input import changes
+from tests.e2e.support.projects import make, write
+from tests.e2e.support.refusals import changes
+
+pytestmark = pytest.mark.xdist_group("projects")
 
 EXAMPLES = ("jupyter-redis", "jupyter-mongo", "jupyter-postgres", "adult")
 #: A job that says when it began, and then takes so long that it can be killed in between.
@@ -56,35 +58,6 @@ def run(here: Checkout, notebook: str, *parameters: str) -> dict[str, Any]:
     answer = json.loads(done.stdout)
     folder = next(path for path in (here.path / notebook).parents if (path / "slipway.yml").exists())
     return dict(json.loads((folder / answer["executed"]).read_text()))
-
-
-def make(here: Checkout, name: str, services: str, cells: list[str] | None = None, **settings: Any) -> Path:
-    """A project by `new`, with further settings, and where wanted a notebook of its own."""
-    done = here.orchestrate("new", name, "--with", services)
-    assert done.returncode == 0, done.stderr
-    folder = here.path / name
-    path = folder / "slipway.yml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
-    if cells:
-        write(folder / "ipynb" / "own.ipynb", cells)
-    return folder
-
-
-def write(path: Path, cells: list[str]) -> None:
-    """A notebook of these code cells, the first of which sets its parameters."""
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    made = [
-        {
-            "cell_type": "code",
-            "id": f"c{number}",
-            "metadata": {"tags": ["parameters"] * (number == 0)},
-            "source": text,
-            "outputs": [],
-            "execution_count": None,
-        }
-        for number, text in enumerate(cells)
-    ]
-    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": made}))
 
 
 def python(here: Checkout, project: str, script: str, service: str = "jupyter") -> str:

@@ -16,15 +16,16 @@ import docker
 import pytest
 
 from tests.conftest import Checkout, copy_project
-from tests.e2e import holdings
-from tests.e2e.exposure import PUBLIC
-from tests.e2e.faults.ec2 import instance
-from tests.e2e.faults.resize import ROWS, Row, described, kind, marks, origin, other, unit
+from tests.e2e.faults.resize import ROWS, Row, meet, unit
 from tests.e2e.faults.stack import redis
-from tests.e2e.interruptions import begin, end, request, started, task
-from tests.e2e.resize_points import DOWN, POINTS, UP
-from tests.e2e.test_bad_input import changes
-from tests.e2e.test_exposure import fingerprint, get
+from tests.e2e.support import holdings
+from tests.e2e.support.exposure import PUBLIC, fingerprint, get
+from tests.e2e.support.interruptions import begin, end, request, started, task
+from tests.e2e.support.machines import described, instance, kind, marks, other
+from tests.e2e.support.refusals import changes
+from tests.e2e.support.resize_points import DOWN, POINTS, UP
+
+pytestmark = pytest.mark.xdist_group("resize")
 
 STORES = {"postgres", "mongo", "redis", "notebooks"}
 #: Chapter 9 of the book: 100,000 rows of 1,000 columns are 763 MiB, and twice that while they are shuffled.
@@ -158,22 +159,7 @@ def test_ended_anywhere_the_same_command_finishes(resizable: Machine) -> None:
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.fault, marks=[pytest.mark.long] * row.long) for row in ROWS])
 def test_fault(resizable: Machine, row: Row) -> None:
-    types = {"here": origin(resizable), "other": other(resizable)}
-
-    def filled(*words: str) -> list[str]:
-        return [word.format_map(types) for word in words]
-
-    with row.inject(resizable):
-        done = resizable.orchestrate("resize", *filled(*row.words))
-    assert done.returncode == row.code, done.stdout + done.stderr
-    printed = " ".join((done.stdout + done.stderr).split())
-    assert [words for words in filled(*row.says) if words not in printed] == [], printed
-    if row.left:
-        refused = resizable.orchestrate("up")
-        assert refused.returncode == 3, refused.stderr
-        assert "was left half-way" in refused.stderr
-    else:
-        whole(resizable, *filled(row.ends))
+    meet(resizable, row, lambda wanted: whole(resizable, wanted))
 
 
 def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_command(resizable: Machine) -> None:
@@ -206,25 +192,6 @@ def test_undone_when_the_new_type_runs_already(resizable: Machine) -> None:
     assert "Half-way" in shown
     assert "(rolled back)" in shown
     whole(resizable, here)
-
-
-def test_another_host_at_the_new_address_is_told_nothing(resizable: Machine) -> None:
-    wanted = other(resizable)
-    known = resizable.path / ".slipway" / "lab" / "machines" / "slipway" / "known_hosts"
-    right = known.read_text()
-    command = started(resizable, ["resize", wanted])
-    command.until(request("StopInstances"))
-    known.write_text(f"{right.split()[0]} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc1ZPQkbOMwI8XbQ6n2m2mAnmE1bSSFV9ufO4hO2rCk\n")
-    try:
-        assert command.process.wait(timeout=300) == 5
-        # What it had said goes nowhere; the same command says it again.
-        refused = resizable.orchestrate("resize", wanted)
-        assert refused.returncode == 5, refused.stderr
-        assert "host key is another one" in refused.stderr
-    finally:
-        known.write_text(right)
-    assert resizable.answer("resize", wanted)["outcome"] == "resized"
-    whole(resizable, wanted)
 
 
 def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable: Machine) -> None:
@@ -280,18 +247,3 @@ def test_a_public_jupyter_keeps_its_certificate(resizable: Machine) -> None:
     assert "JupyterLab" in get(done["url"], certificate)
     resizable.answer("up")
     whole(resizable, wanted)
-
-
-def test_an_instance_that_vanishes_is_never_replaced(resizable: Machine) -> None:
-    lost, wanted = instance(resizable), other(resizable)
-    command = started(resizable, ["resize", wanted])
-    command.until(request("ModifyInstanceAttribute"))
-    resizable.fault(instance=lost, does="vanish")
-    assert command.process.wait(timeout=300) == 5
-    for words in (["resize", wanted], ["resize", "--rollback"], ["up"]):
-        refused = resizable.orchestrate(*words)
-        assert refused.returncode == 5, refused.stderr
-        assert lost in refused.stderr
-        assert "is gone" in refused.stderr
-    found = resizable.ec2().describe_instances()["Reservations"]
-    assert [item["State"]["Name"] for reservation in found for item in reservation["Instances"]] == ["terminated"]

@@ -10,10 +10,12 @@ import pytest
 
 from tests.conftest import Checkout
 from tests.e2e.faults import serves
-from tests.e2e.faults.ec2 import instance
 from tests.e2e.faults.resize import nothing
 from tests.e2e.faults.stack import given, on_host
-from tests.e2e.test_bad_input import changes, table
+from tests.e2e.support.machines import instance
+from tests.e2e.support.refusals import changes, table
+
+pytestmark = pytest.mark.xdist_group("machine")
 
 Given = Callable[[Checkout], AbstractContextManager[object]]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Checkout, copy_project
-from tests.e2e.faults.resize import kind
-from tests.e2e.interruptions import begin, end, request
+from tests.e2e.support.interruptions import begin, end, request
+from tests.e2e.support.machines import kind
 
 #: One has a limit of its own, the other what is left.
 CAP = 350

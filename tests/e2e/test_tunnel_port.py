@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import Checkout
 
+pytestmark = pytest.mark.xdist_group("machine")
+
 #: Stands before the real ssh, once: takes the port that ssh was told to forward, as a second `up` at the same time would.
 FASTER = r"""#!/bin/sh
 port=$(printf '%s\n' "$@" | sed -n 's/^127\.0\.0\.1:\([0-9]*\):.*/\1/p')

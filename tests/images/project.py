@@ -130,7 +130,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(client: docker.DockerClient, image: Callable[[str], str], folder: Path) -> Iterator[Project]:
-    """A project with its workers and its monitor, and a batch container that only runs commands; Jupyter is built and not started."""
+    """A project with its workers and its monitor, and a batch container that only runs commands; Jupyter is not started."""
     made = Project(folder, f"slipway-test-{uuid.uuid4().hex[:8]}", client)
     shutil.copytree(PROJECT / "roles" / "stack" / "files" / "compose", made.folder)
     for path, text in {
@@ -153,7 +153,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
         # The least that the budget gives.
         "JUPYTER_MEMORY": "256m",
         "JUPYTER_BASE_IMAGE": image("jupyter"),
-        "JUPYTER_IMAGE": f"{made.name}/jupyter:test",
+        "JUPYTER_IMAGE": image("common"),
         "REDIS_IMAGE": image("redis"),
         "REDIS_MEMORY": "48m",
         "REDIS_MAXMEMORY": "36mb",
@@ -164,7 +164,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     }
     (made.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     try:
-        for command in ("build jupyter", "up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
+        for command in ("up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
             done = made.compose(*command.split())
             assert done.returncode == 0, done.stderr
         for box in (*made.boxes("worker"), *made.boxes("monitor")):
@@ -174,5 +174,3 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
         made.compose("--profile", "batch", "down", "--volumes", "--remove-orphans", "--timeout", "0")
         with suppress(docker.errors.APIError):
             client.containers.get(f"{made.name}-shell").remove(force=True)
-        with suppress(docker.errors.ImageNotFound):
-            client.images.remove(settings["JUPYTER_IMAGE"], force=True)

@@ -15,7 +15,7 @@ from tests.conftest import Checkout
 def expect_one_layer_pushed(registry: str) -> None:
     """Build an image with one layer of its own, and push it: the registry has the others."""
     client = docker.from_env()
-    base, target = f"{registry}/{STAND_INS['jupyter']}", f"{registry}/slipway/jupyter:test"
+    base, target = f"{registry}/{STAND_INS['common']}", f"{registry}/slipway/jupyter:test"
     below = len(client.images.pull(base).attrs["RootFS"]["Layers"])
     dockerfile = io.BytesIO(f"FROM {base}\nLABEL for={registry}\nRUN echo {registry} > /tmp/mine\n".encode())
     client.images.build(fileobj=dockerfile, tag=target, rm=True)
@@ -24,7 +24,7 @@ def expect_one_layer_pushed(registry: str) -> None:
     finally:
         client.images.remove(target)
     assert said["Pushed"] == 1, said
-    assert said["Layer already exists"] + said[f"Mounted from {STAND_INS['jupyter'].partition(':')[0]}"] == below, said
+    assert said["Layer already exists"] + sum(number for how, number in said.items() if str(how).startswith("Mounted from")) == below, said
 
 
 def test_a_projects_image_is_pushed_without_the_layers_that_the_registry_has(lab: Checkout) -> None:

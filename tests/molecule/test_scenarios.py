@@ -11,7 +11,12 @@ SCENARIOS = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/m
 LONG = {"docker", "ec2_instance", "tunnel", "flipped-defaults"}
 
 
-@pytest.mark.parametrize("scenario", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in SCENARIOS])
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Each has a machine of its own, and so may have a worker of its own."""
+    return [pytest.mark.xdist_group(f"molecule {name}"), *[pytest.mark.long] * (name in LONG)]
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(name, marks=marks(name)) for name in SCENARIOS])
 def test_scenario(lab: Checkout, scenario: str) -> None:
     done = lab.run("molecule", "--base-config", ".config/molecule/config.yml", "test", "--scenario-name", scenario, timeout=1200)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]

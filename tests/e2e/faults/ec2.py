@@ -8,14 +8,9 @@ from typing import Any
 
 from tests.conftest import Checkout
 from tests.e2e.faults import Fault
+from tests.e2e.support.machines import instance
 
 MINE = "slipway-slipway"
-
-
-def instance(machine: Checkout) -> str:
-    """The id of the default machine's instance."""
-    known = (machine.path / ".slipway" / "lab" / "machines" / "slipway" / "known_hosts").read_text()
-    return known.split()[0]
 
 
 def answers(action: str, stopped: bool = False, **fault: Any) -> Callable[[Checkout], AbstractContextManager[object]]:

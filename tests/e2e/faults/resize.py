@@ -1,6 +1,6 @@
-"""Faults that a resize meets, on a machine that holds data, in this order: what a row leaves half-way the next row's command finishes.
+"""Faults that a resize meets, in this order: what a row leaves half-way the next row's command finishes.
 
-Each other row leaves the machine serving, with everything that it held.
+Each other row leaves the machine as it should be, with everything that it held.
 """
 
 from __future__ import annotations
@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 from tests.conftest import Checkout
 from tests.e2e.faults.docker import cannot_start, clock, stopped
-from tests.e2e.faults.ec2 import THROTTLED, answers, instance, suffers
+from tests.e2e.faults.ec2 import THROTTLED, answers, suffers
 from tests.e2e.faults.stack import COMPOSE, both, changed, given, on_host, redis, secret
+from tests.e2e.support.machines import instance, origin, other
 
 NO_CAPACITY = "InsufficientInstanceCapacity"
-SMALL, LARGE = "t2.micro", "t2.medium"
-MARKS = ("slipway-resize-", "slipway-fingerprint-")
 
 
 @dataclass(frozen=True)
@@ -42,29 +40,24 @@ class Row:
     long: bool = False
 
 
-def described(machine: Checkout) -> dict[str, Any]:
-    """The instance as EC2 describes it."""
-    return dict(machine.ec2().describe_instances(InstanceIds=[instance(machine)])["Reservations"][0]["Instances"][0])
+def meet(machine: Checkout, row: Row, whole: Callable[[str], None]) -> None:
+    """Resize while the fault lasts, and check all that the row says; `whole` checks that the machine has this type and all that it held."""
+    types = {"here": origin(machine), "other": other(machine)}
 
+    def filled(*words: str) -> list[str]:
+        return [word.format_map(types) for word in words]
 
-def kind(machine: Checkout) -> str:
-    """The instance's type."""
-    return str(described(machine)["InstanceType"])
-
-
-def marks(machine: Checkout) -> dict[str, str]:
-    """The tags that a resize has on its way."""
-    return {tag["Key"]: tag["Value"] for tag in described(machine)["Tags"] if tag["Key"].startswith(MARKS)}
-
-
-def origin(machine: Checkout) -> str:
-    """The type that a resize goes from; one that was left half-way has begun there."""
-    return marks(machine).get("slipway-resize-from") or kind(machine)
-
-
-def other(machine: Checkout) -> str:
-    """The type that it goes to."""
-    return marks(machine).get("slipway-resize-to") or (LARGE if kind(machine) == SMALL else SMALL)
+    with row.inject(machine):
+        done = machine.orchestrate("resize", *filled(*row.words))
+    assert done.returncode == row.code, done.stdout + done.stderr
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert [words for words in filled(*row.says) if words not in printed] == [], printed
+    if row.left:
+        refused = machine.orchestrate("up")
+        assert refused.returncode == 3, refused.stderr
+        assert "was left half-way" in refused.stderr
+    else:
+        whole(*filled(row.ends))
 
 
 def nothing(_: Checkout) -> AbstractContextManager[None]:
@@ -130,14 +123,8 @@ LOCKED = (
 )
 #: As the module of a run that was killed, which goes on for a while; one process, for a child would keep the lock.
 WORKING = "nohup flock --no-fork slipway sleep 300 >/dev/null 2>&1 & echo $! >working"
-ROWS: list[Row] = [
-    Row(
-        "no capacity for the new type",
-        starts(A_TYPE),
-        4,
-        ("{other}: InsufficientInstanceCapacity", "{here} is back", "every store holds what it held"),
-        ends="{here}",
-    ),
+#: Those of EC2 and of the way to the machine, on one without a stack.
+BARE: list[Row] = [
     Row(
         "more virtual CPUs than the account may have",
         answers("StartInstances", code="VcpuLimitExceeded", times=1),
@@ -182,6 +169,17 @@ ROWS: list[Row] = [
         "the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True, long=True
     ),
     Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True),
+    Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",), long=True),
+]
+#: Those that services meet, and of EC2 the one after which they are as they were.
+ROWS: list[Row] = [
+    Row(
+        "no capacity for the new type",
+        starts(A_TYPE),
+        4,
+        ("{other}: InsufficientInstanceCapacity", "{here} is back", "every store holds what it held"),
+        ends="{here}",
+    ),
     Row(
         "the engine is dead, and then SSH comes late",
         both(at_boot("ssh", "ExecStartPre=/bin/sleep 15\nTimeoutStartSec=60"), stopped("docker", "docker.socket")),
@@ -209,7 +207,6 @@ ROWS: list[Row] = [
         left=True,
         long=True,
     ),
-    Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",), long=True),
     Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}", long=True),
     Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
     Row(

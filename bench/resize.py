@@ -22,7 +22,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from tests.conftest import Checkout  # noqa: E402 (the project is no installed package)
-from tests.e2e.faults.ec2 import instance  # noqa: E402
+from tests.e2e.support.machines import instance  # noqa: E402
 
 ROUNDS = 4
 SSH = ["ssh", "-F", ".slipway/lab/machines/slipway/ssh_config", "-o", "ControlPath=none", "-o", "ConnectTimeout=2"]

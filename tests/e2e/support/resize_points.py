@@ -11,10 +11,9 @@ from pathlib import Path
 import docker
 
 from tests.conftest import Checkout
-from tests.e2e import holdings
-from tests.e2e.faults.ec2 import instance
-from tests.e2e.faults.resize import kind, other
-from tests.e2e.interruptions import Reached, begin, end, request, task
+from tests.e2e.support import holdings
+from tests.e2e.support.interruptions import Reached, begin, end, request, task
+from tests.e2e.support.machines import instance, kind, other
 
 DOWN = "Stop what writes, take the fingerprints, and stop the stores"
 UP = "Start the services, and take the fingerprints again"

@@ -1,0 +1,40 @@
+"""Projects for tests: by `new`, with settings and a notebook of the test's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.conftest import Checkout
+
+
+def make(here: Checkout, name: str, services: str, cells: list[str] | None = None, **settings: Any) -> Path:
+    """A project by `new`, with further settings, and where wanted a notebook of its own."""
+    done = here.orchestrate("new", name, "--with", services)
+    assert done.returncode == 0, done.stderr
+    folder = here.path / name
+    path = folder / "slipway.yml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | settings))
+    if cells:
+        write(folder / "ipynb" / "own.ipynb", cells)
+    return folder
+
+
+def write(path: Path, cells: list[str]) -> None:
+    """A notebook of these code cells, the first of which sets its parameters."""
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    made = [
+        {
+            "cell_type": "code",
+            "id": f"c{number}",
+            "metadata": {"tags": ["parameters"] * (number == 0)},
+            "source": text,
+            "outputs": [],
+            "execution_count": None,
+        }
+        for number, text in enumerate(cells)
+    ]
+    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": made}))
