@@ -32,7 +32,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 #: In a run of one worker: quick answers first; what ends the lab last.
 ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
 #: What one worker does from its begin to its end, as it has one machine. The longest start first; .durations tells which they are.
-GROUPS = ("projects", "machine", "resize", "faults", "measure", "burst", "bare machines")
+GROUPS = ("examples", "projects", "machine", "resize", "faults", "bare machines")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Checkout, copy_project
 from tests.e2e.support import certificates
 
 
@@ -13,3 +15,12 @@ from tests.e2e.support import certificates
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of keys and certificates, good and bad."""
     return certificates.make(tmp_path_factory.mktemp("a tls fólder"))
+
+
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A checkout with a lab of its own for the group `projects`; its machine is made by the first deploy."""
+    here = copy_project(tmp_path_factory.mktemp("projects") / "slipway")
+    yield here
+    done = here.orchestrate("lab", "down", "--yes")
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A larger machine for one notebook, on a lab of its own: the whole of it, and killed at every step of its way."""
+"""A larger machine for one notebook: the whole of it, and killed at every step of its way. Its machine is made for it; projects follow."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout
 from tests.e2e.support.interruptions import Reached, begin, end, request, task
 from tests.e2e.support.machines import described, kind
 from tests.e2e.support.projects import make, write
 from tests.e2e.support.refusals import changes
 
-pytestmark = pytest.mark.xdist_group("burst")
+pytestmark = pytest.mark.xdist_group("projects")
 
 SMALL, LARGE = "t2.micro", "t2.small"
 #: More than the t2.micro has in all.
@@ -48,17 +47,15 @@ class Machine(Checkout):
 
 
 @pytest.fixture(scope="module")
-def borrower(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def borrower(projects: Checkout) -> Machine:
     """A t2.micro with a project that holds data."""
-    here = copy_project(tmp_path_factory.mktemp("borrower") / "slipway")
+    here = projects
     folder = make(here, "job", "redis,postgres", HOLD)
     write(folder / "ipynb" / "starve.ipynb", STARVE)
     machine = Machine(here.path, here.answer("deploy", "job")["url"])
     here.on_host(REDIS.format('eval "for i = 1, 1000 do redis.call(\\"set\\", \\"n\\" .. i, i) end" 0'))
     here.on_host(SQL, stdin="CREATE TABLE held AS SELECT n FROM generate_series(1, 1000) n;")
-    yield machine
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    return machine
 
 
 def marks(here: Machine) -> dict[str, str]:

@@ -38,3 +38,18 @@ def write(path: Path, cells: list[str]) -> None:
         for number, text in enumerate(cells)
     ]
     path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": made}))
+
+
+def run(here: Checkout, notebook: str, *parameters: str) -> dict[str, Any]:
+    """Run a notebook that must succeed, and return it as it was executed."""
+    words = [word for each in parameters for word in ("-p", each)]
+    done = here.orchestrate("run", notebook, *words, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    folder = next(path for path in (here.path / notebook).parents if (path / "slipway.yml").exists())
+    return dict(json.loads((folder / answer["executed"]).read_text()))
+
+
+def python(here: Checkout, project: str, script: str, service: str = "jupyter") -> str:
+    """What a script prints in a container of a project's."""
+    return here.on_host(f"docker exec --interactive --workdir /home/jovyan/work {project}-{service}-1 python -", stdin=script)
