@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
