@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,10 @@ def _group(item: pytest.Item) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a shell in the background, or nohup, has told its programs to ignore, theirs would ignore too: Ctrl-C at a terminal for one.
+    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
     config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
