@@ -69,4 +69,4 @@ tables: .venv ## docs/memory.md's tables and the README's figure, by `measure` o
 	@$(BIN)/python tools/tables
 
 clean: ## remove the environment and caches; machines and their secrets stay
-	@rm -rf .venv .ansible .mypy_cache .ruff_cache .pytest_cache
+	@rm -rf .venv .ansible .durations .mypy_cache .ruff_cache .pytest_cache

@@ -68,10 +68,12 @@ def up(report: Report = print) -> Lab:
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
         lab = _start_registry(client, lab, tags["registry"])
-        report("starting the EC2 API")
-        lab = _start_api(lab, tags["host"])
+        # One that is as it should be goes on: commands on other machines may be talking to it.
+        if not _serves(lab):
+            report("starting the EC2 API")
+            lab = _start_api(lab, tags["host"])
         images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))
-    _write_inventory(lab)
+        _write_inventory(lab)
     return lab
 
 
@@ -122,18 +124,22 @@ def status() -> Status:
 
 
 def _is_whole(lab: Lab) -> bool:
-    """Whether the API answers, and the registry and each host that should run does: an engine may have been restarted."""
+    """Whether all of it runs, and its inventory is there: an engine may have been restarted, or a start cut off."""
+    return status().registry and _inventory_file().exists() and _serves(lab)
+
+
+def _serves(lab: Lab) -> bool:
+    """Whether the API answers, and the engine runs each host that the API says is running."""
     # Two looks: another command may stop a host between the API's answer and the engine's.
-    return _agrees(lab) or _agrees(lab)
+    return any(_agrees(lab) for _ in range(2))
 
 
 def _agrees(lab: Lab) -> bool:
-    """Whether the engine runs what the API says is running."""
     identity = _identity(lab)
     if identity is None:
         return False
-    now = status()
-    return now.registry and all(now.hosts.get(instance) for instance in identity["running"])
+    hosts = status().hosts
+    return all(hosts.get(instance) for instance in identity["running"])
 
 
 def _new_lab(client: docker.DockerClient) -> Lab:
@@ -296,7 +302,7 @@ def _write_inventory(lab: Lab) -> None:
     # An empty profile keeps AWS_PROFILE of the shell out.
     plugin = shared | CREDENTIALS | {"profile": ""} | {"endpoint_url": lab.endpoint, "regions": [REGION]}
     header = "# Written by `lab up`, removed by `lab down`: inventory/aws/aws.aws_ec2.yml with the lab's endpoint.\n"
-    _inventory_file().write_text(header + yaml.safe_dump(plugin, sort_keys=False))
+    config.write_private(_inventory_file(), (header + yaml.safe_dump(plugin, sort_keys=False)).encode())
 
 
 def _need(command: str, package: str) -> None:

@@ -153,7 +153,7 @@ def _filled_registry(client: docker.DockerClient, tags: Mapping[str, str], repor
     container = client.containers.run(tags["registry"], detach=True, ports={_PUSH_PORT: ("127.0.0.1", 0)})
     try:
         address = _pushable(container)
-        # What several are made from goes before them, with the smallest; the engine compresses each layer on one core.
+        # First what the others are built on; the engine compresses each layer on one core.
         for names in (["redis"], ["jupyter", "mongo", "postgres"], ["common"]):
             with ThreadPoolExecutor(max_workers=2) as pool:
                 list(pool.map(lambda name: _push(client, tags[name], f"{address}/{STAND_INS[name]}"), names))

@@ -2,7 +2,7 @@
 
 A command takes its machine's lock alone (LOCK_EX), then shares it (LOCK_SH) with the play that it starts, which takes its own share.
 The next command wants it alone, and gets it when both are gone: the kernel drops a lock with its last process.
-Machines of one lab do not wait for each other. Each of their commands also has a share of the lab's lock; `lab down` wants that alone.
+Machines of one lab do not keep each other out. Each of their commands also has a share of the lab's lock; `lab down` wants that alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -31,28 +32,33 @@ def path(state: Path, target: str, name: str) -> Path:
     return state / "locks" / f"{target}-{hashlib.sha256(name.encode()).hexdigest()[:12]}.lock"
 
 
+def of_start(state: Path) -> Path:
+    """The lock of what starts the lab: it works on no machine, and keeps the lab from being removed meanwhile."""
+    return path(state, "lab", "")
+
+
 def of_lab(state: Path) -> Path:
     """The lock of the whole lab, with all of its machines."""
     return state / "locks" / _LAB
 
 
 @contextmanager
-def held(lock: Path, command: str) -> Iterator[None]:
-    """Hold the lock for a command that starts a play. Raises HeldError at once if another command has it."""
+def held(lock: Path, command: str, what: str = "this machine") -> Iterator[None]:
+    """Hold the lock for a command that starts a play. Raises HeldError if another command has it; the text calls the machine `what`."""
     with ExitStack() as held_until:
-        descriptor = take(lock, command, held_until)
+        descriptor = take(lock, command, held_until, what)
         # A machine's is shared with the play. Not in one step: another command may come between, and then has it.
         if lock.name != _LAB:
-            _flock(descriptor, fcntl.LOCK_SH, lock)
+            _flock(descriptor, fcntl.LOCK_SH, lock, what)
         yield
 
 
-def take(lock: Path, command: str, held_until: ExitStack) -> int:
+def take(lock: Path, command: str, held_until: ExitStack, what: str = "this machine") -> int:
     """Take the lock alone until the stack is closed, and return its descriptor. Raises HeldError if another command has it."""
     lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _share_lab(lock, held_until)
     descriptor = _open(lock, held_until)
-    _flock(descriptor, fcntl.LOCK_EX, lock)
+    _flock(descriptor, fcntl.LOCK_EX, lock, what)
     note = {"command": command, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(note).encode(), 0)
@@ -78,12 +84,17 @@ def _open(lock: Path, held_until: ExitStack) -> int:
     return descriptor
 
 
-def _flock(descriptor: int, kind: int, lock: Path) -> None:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError as held_by_another:
-        what = "lab" if lock.name == _LAB else "machine"
-        raise HeldError(f"Another command works on this {what}: {_holders(lock)}. Wait for its end.") from held_by_another
+def _flock(descriptor: int, kind: int, lock: Path, what: str = "this machine") -> None:
+    # A command that lists the holders of the lab tries each machine's lock for a moment: that is no holder.
+    for wait in (0.1, 0.1, None):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as held_by_another:
+            if wait is None:
+                named = "the lab" if lock.name == _LAB else what
+                raise HeldError(f"Another command works on {named}: {_holders(lock)}. Wait for its end.") from held_by_another
+            time.sleep(wait)
 
 
 def _holders(lock: Path) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +55,12 @@ class Measurements:
     def add(self, found: Sequence[Row]) -> None:
         """In the place of older ones of the same."""
         new = {_key(row) for row in found}
-        self._keep([row for row in self.rows if _key(row) not in new] + list(found))
+        self._change(lambda rows: [row for row in rows if _key(row) not in new] + list(found))
 
     def forget(self, shapes: Sequence[Shape], models: Sequence[str]) -> None:
         """Those that are to be made again."""
         again = {_BASELINE, *((None, *shape, model) for shape in shapes for model in (None, *models))}
-        self._keep([row for row in self.rows if _key(row) not in again])
+        self._change(lambda rows: [row for row in rows if _key(row) not in again])
 
     def missing(self, shapes: Sequence[Shape], models: Sequence[str], limit_mib: int, seconds: int) -> Iterator[list[str]]:
         """What is still to be measured, as the words for the container; looks at what is there by then.
@@ -102,14 +104,18 @@ class Measurements:
             lines.writerows(self.rows)
         return {kind: str(self.folder / f"memory.{kind}") for kind in ("json", "csv", "png")}
 
-    def _keep(self, rows: list[Row]) -> None:
-        self.rows = rows
+    def _change(self, change: Callable[[list[Row]], list[Row]]) -> None:
+        """Change what is kept now: a command on another machine may have added to it since this one read it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._write("memory.json", json.dumps(rows, indent=1))
+        with (self.folder / "memory.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path = self.folder / "memory.json"
+            self.rows = change(json.loads(path.read_text()) if path.exists() else [])
+            self._write(path.name, json.dumps(self.rows, indent=1))
 
     def _write(self, name: str, text: str) -> None:
         """Whoever reads it meanwhile, or after a kill, finds the last one whole."""
-        part = self.folder / f"{name}.part"
+        part = self.folder / f"{name}.{os.getpid()}.part"
         part.write_text(text)
         part.replace(self.folder / name)
 

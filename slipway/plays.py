@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,31 +23,44 @@ class BurstLeftError(Exception):
 
 
 @contextmanager
-def locked(options: argparse.Namespace, command: str, machine: str | None = None) -> Iterator[None]:
-    """Keep other commands off the machine (that of the options, or another one that this command also works on), and off its lab."""
-    with _held(lock.path(STATE, options.target, name(options) if machine is None else machine), command) as held:
-        before = getattr(options, "lock", None)
-        options.lock = held
+def locked(options: argparse.Namespace, command: str) -> Iterator[None]:
+    """Keep other commands off the machine, and off its lab."""
+    with _held(lock.path(STATE, options.target, name(options)), command):
+        options.locked = True
         try:
             yield
         finally:
             # A play that shares what no command holds would keep no other one out.
-            options.lock = before
-
-
-def lab_locked(command: str, starts: bool) -> AbstractContextManager[Path]:
-    """Keep every other command off the lab and its machines; one that only starts the lab disturbs none of them."""
-    return _held(lock.path(STATE, "lab", "") if starts else lock.of_lab(STATE), command)
+            options.locked = False
 
 
 @contextmanager
-def _held(wanted: Path, command: str) -> Iterator[Path]:
+def locked_beside(options: argparse.Namespace, command: str, machines: Iterable[str]) -> Iterator[None]:
+    """Keep other commands off further machines that this one works on, from before its first play on."""
+    with ExitStack() as all_of_them:
+        for machine in machines if getattr(options, "locked", False) else ():
+            all_of_them.enter_context(_held(lock.path(STATE, options.target, machine), command, f"the machine {machine}"))
+        yield
+
+
+def lab_starting(command: str) -> AbstractContextManager[None]:
+    """Keep `lab down` and another start off the lab; commands on its machines go on."""
+    return _held(lock.of_start(STATE), command, "the start of the lab")
+
+
+def lab_locked(command: str) -> AbstractContextManager[None]:
+    """Keep every other command off the lab and its machines."""
+    return _held(lock.of_lab(STATE), command)
+
+
+@contextmanager
+def _held(wanted: Path, command: str, what: str = "this machine") -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(lock.held(wanted, command))
+            stack.enter_context(lock.held(wanted, command, what))
         except lock.HeldError as held:
             raise RefusalError(str(held)) from held
-        yield wanted
+        yield
 
 
 def play(
@@ -62,7 +75,8 @@ def play(
     """Run a playbook with what the options say of target and lock. Raises BurstLeftError where it was refused for that."""
     from slipway.runner import run  # ansible-runner takes a while to import, and bad words need no run
 
-    held = getattr(options, "lock", None)
+    machine = str(variables.get("slipway_name", name(options)))
+    held = lock.path(STATE, options.target, machine) if getattr(options, "locked", False) else None
     request = Request(verb=verb, playbook=playbook, target=options.target, variables=variables, check=check, skip=skip, lock=held)
     result = run(request, (progress or Progress()).event)
     if result.failure and result.published.get("burst_left"):

@@ -6,7 +6,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,9 @@ def deploy(options: argparse.Namespace, **more: Any) -> Exit:
     def play(playbook: str, **given: Any) -> Result:
         return plays.play("deploy", f"playbooks/project/{playbook}.yml", options, variables | given, progress, check)
 
-    result = _deployed(options, settings, play)
+    stores = [_store_machine(options, key) for key in settings["machines"]]
+    with plays.locked_beside(options, f"orchestrate.py {options.command}", stores):
+        result = _deployed(options, settings, play)
     if result.failure:
         return plays.failed(options, result, result.failure)
     document = _document(options, settings, result) | {"changed": result.changed, "seconds": result.seconds}
@@ -59,9 +60,8 @@ def _deployed(options: argparse.Namespace, settings: Mapping[str, Any], play: Ca
             return result
         changed += result.changed
         for key, wanted in settings["machines"].items():
-            name = f"{plays.name(options)}-{key}"
-            with nullcontext() if "dry_run" in options else plays.locked(options, f"orchestrate.py {options.command}", name):
-                result = play("deploy", slipway_name=name, slipway_store=key, slipway_store_callers=[f"{main}/32"])
+            name = _store_machine(options, key)
+            result = play("deploy", slipway_name=name, slipway_store=key, slipway_store_callers=[f"{main}/32"])
             address = (result.published.get("instance") or {}).get("private_ip")
             if result.failure or not address:
                 return result
@@ -69,6 +69,11 @@ def _deployed(options: argparse.Namespace, settings: Mapping[str, Any], play: Ca
             hosts |= {store: {"address": address, "machine": name} for store in wanted["services"]}
     result = with_room(options, partial(play, "deploy", slipway_store_hosts=hosts))
     return Result(result.failure, changed + result.changed, result.seconds, result.published, result.log)
+
+
+def _store_machine(options: argparse.Namespace, key: str) -> str:
+    """The name of the machine that a project's `machines` has under this key."""
+    return f"{plays.name(options)}-{key}"
 
 
 def with_room(options: argparse.Namespace, play: Callable[..., Result]) -> Result:

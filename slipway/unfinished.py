@@ -94,7 +94,7 @@ def first(options: argparse.Namespace, command: Callable[[argparse.Namespace], i
     try:
         return command(options)
     except plays.BurstLeftError:
-        held = nullcontext() if getattr(options, "lock", None) else plays.locked(options, f"orchestrate.py {options.command}")
+        held = nullcontext() if getattr(options, "locked", False) else plays.locked(options, f"orchestrate.py {options.command}")
         with held:
             code, _ = finish(options)
         return command(options) if code is Exit.DONE else code

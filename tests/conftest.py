@@ -32,7 +32,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 #: In a run of one worker: quick answers first; what ends the lab last.
 ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
-#: What one worker does from its begin to its end, as it has one machine. The longest start first; .durations tells which they are.
+#: Each group runs on one worker, because its tests share a machine. The longest come first (`tools/durations` shows them).
 GROUPS = ("examples", "projects", "machine", "resize", "faults", "bare machines")
 
 
@@ -53,6 +53,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=place)
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # A pytest whose pytest-xdist does not know the marks would give each test to another worker, and each of them its own machine.
+    if getattr(session.config.option, "loadgroup", False) and hasattr(session.config, "workerinput"):
+        lost = [item.nodeid for item in session.items if not item.nodeid.endswith(f"@{_group(item)}")]
+        if lost:
+            raise pytest.UsageError(f"pytest-xdist does not see the group of {len(lost)} tests, {lost[0]} for one")
+
+
 def _group(item: pytest.Item) -> str:
     """Its tests are run by one worker, as they share what one of them makes. A file that does not say otherwise is a group."""
     marked = item.get_closest_marker("xdist_group")
@@ -60,10 +68,9 @@ def _group(item: pytest.Item) -> str:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # What a shell in the background, or nohup, has told its programs to ignore, theirs would ignore too: Ctrl-C at a terminal for one.
-    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        if signal.getsignal(each) is signal.SIG_IGN:
-            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+    # A shell that starts something in the background has it ignore Ctrl-C, and so would each command that a test starts and interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
@@ -194,13 +201,20 @@ def ssh_group(ec2: Any, name: str) -> str:
     return group
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A copy of the project in a folder whose name has a space and an accent; its lab ends with it."""
-    here = copy_project(tmp_path_factory.mktemp("a chéckout") / "slipway")
+@contextlib.contextmanager
+def own_lab(folder: Path) -> Iterator[Checkout]:
+    """A copy of the project in a folder, with a lab of its own, which is removed at the end."""
+    here = copy_project(folder / "slipway")
     yield here
     done = here.orchestrate("lab", "down", "--yes")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A copy of the project in a folder whose name has a space and an accent."""
+    with own_lab(tmp_path_factory.mktemp("a chéckout")) as here:
+        yield here
 
 
 def copy_project(path: Path) -> Checkout:

@@ -1,4 +1,4 @@
-"""The log of durations: what each test, each command, each machine and each resize of a run of the tests took.
+"""The log of durations: what each test of a run took, and each command that it waited for: machines and resizes by themselves.
 
 A run writes `.durations/TIME.tsv`, a row as soon as something ends, so a run that is cut off leaves one too. `tools/durations` reads it.
 """
@@ -45,9 +45,11 @@ class Log:
     def __init__(self, config: pytest.Config, folder: Path) -> None:
         self.plugins = config.pluginmanager
         self.began = time.time()
-        folder.mkdir(exist_ok=True)
-        self.file: TextIO = (folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.tsv").open("w", buffering=1)
-        self.file.write(HEADER)
+        self.folder = folder
+        #: xdist adds the name of each test's group then.
+        self.grouped = config.getoption("dist", "no") == "loadgroup"
+        #: Opened with the first row: a run without tests leaves no log.
+        self.file: TextIO | None = None
         #: The parts of a test that is not at its end, and the short tests of each file.
         self.parts: dict[str, float] = {}
         self.short: dict[str, list[float]] = {}
@@ -59,8 +61,7 @@ class Log:
         for key, row in report.user_properties:
             if key == "duration":
                 self._write(*row, worker)  # type: ignore[misc]
-        # xdist adds the name of the test's group.
-        test = report.nodeid.rpartition("@")[0] or report.nodeid
+        test = report.nodeid.rpartition("@")[0] if self.grouped else report.nodeid
         if report.when == "setup" and report.duration >= SHORT:
             self._write("setup", test, report.duration, report.start, worker)
         self.parts[report.nodeid] = self.parts.get(report.nodeid, 0) + report.duration
@@ -72,11 +73,18 @@ class Log:
                 self.short.setdefault(report.nodeid.partition("::")[0], []).append(seconds)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.file is None and not self.short:
+            return
         for file, each in sorted(self.short.items()):
             self._write("test", f"{file} ({len(each)} of under {SHORT:.0f} s)", sum(each), self.began, "")
         self._write("run", " ".join(session.config.invocation_params.args), time.time() - self.began, self.began, "")
-        self.file.close()
+        if self.file:
+            self.file.close()
 
     def _write(self, kind: str, name: str, seconds: float, began: float, worker: Any) -> None:
+        if self.file is None:
+            self.folder.mkdir(exist_ok=True)
+            self.file = (self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.tsv").open("w", buffering=1)
+            self.file.write(HEADER)
         plain = name.encode("unicode_escape").decode()
         self.file.write(f"{kind}\t{plain}\t{seconds:.1f}\t{began - self.began:.0f}\t{worker}\n")

@@ -1,4 +1,4 @@
-"""Takes work off each run of Ansible that an earlier run has done, or that brings nothing."""
+"""Saves each run of Ansible work that an earlier run did, or that has no use."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from ansible.plugins.callback import CallbackBase
 PROJECT = Path(__file__).resolve().parents[2]
 #: Objects that were made and not dropped between two looks; Python's own figure is 700.
 OBJECTS = 50_000
-#: What is in a module's package beside Ansible's own: the roles' code, and collections of these versions.
-SOURCES = ("roles/*/library/*.py", "roles/*/module_utils/*.py", "requirements.lock")
+#: What is in a module's package beside Ansible's own code: the roles' code, and that of the collections that roles use.
+SOURCES = ("roles/*/library/*.py", "roles/*/module_utils/*.py")
+COLLECTIONS = ("amazon/aws", "ansible/posix", "community/crypto", "community/docker", "community/library_inventory_filtering_v1")
 #: How many states of the sources have packages: a run that began before a change of a file has its own to the end.
 STATES = 3
 
@@ -37,8 +38,12 @@ STATES = 3
 def packages() -> Path:
     """The folder of the modules' packages, for the sources as they are now."""
     state = hashlib.sha256(f"{release.__version__} {sys.version}".encode())
-    for path in sorted(path for pattern in SOURCES for path in PROJECT.glob(pattern)):
-        state.update(f"\0{path.relative_to(PROJECT)}\0".encode() + path.read_bytes())
+    sources = [path for pattern in SOURCES for path in PROJECT.glob(pattern)]
+    # Those that came with Ansible, and those that ansible-galaxy has installed. The manifest has the hash of the list of all files.
+    places = [Path(place, "ansible_collections") for place in (*sys.path, *constants.COLLECTIONS_PATHS)]
+    manifests = [place / name / "MANIFEST.json" for place in places for name in COLLECTIONS]
+    for path in sorted({*sources, *filter(Path.exists, manifests)}):
+        state.update(f"\0{path}\0".encode() + path.read_bytes())
     return PROJECT / ".ansible" / "modules" / state.hexdigest()[:16]
 
 
@@ -48,6 +53,8 @@ def keep_packages(here: Path) -> None:
         here.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in sorted(here.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-STATES]:
             shutil.rmtree(old, ignore_errors=True)
+    # Used just now: it is removed after those that are not.
+    os.utime(here)
     os.symlink(here, Path(constants.DEFAULT_LOCAL_TMP, "ansiballz_cache"))
 
 

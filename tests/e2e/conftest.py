@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout, own_lab
 from tests.e2e.support import certificates
 
 
@@ -20,7 +20,5 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout with a lab of its own for the group `projects`; its machine is made by the first deploy."""
-    here = copy_project(tmp_path_factory.mktemp("projects") / "slipway")
-    yield here
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    with own_lab(tmp_path_factory.mktemp("projects")) as here:
+        yield here

@@ -1,4 +1,7 @@
-"""A larger machine for one notebook: the whole of it, and killed at every step of its way. Its machine is made for it; projects follow."""
+"""A larger machine for one notebook: the whole of it, and killed at every step of its way.
+
+The tests of projects use its machine afterwards.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout, own_lab
 from tests.e2e.support.projects import python, run, write
 
 pytestmark = pytest.mark.xdist_group("examples")
@@ -29,47 +29,45 @@ def slow(number):
 
 
 @pytest.fixture(scope="module")
-def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout with a lab of its own; its machine is made by the first deploy."""
-    here = copy_project(tmp_path_factory.mktemp("examples") / "slipway")
-    yield here
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    with own_lab(tmp_path_factory.mktemp("examples")) as here:
+        yield here
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_passes(projects: Checkout, example: str) -> None:
-    answer = projects.answer("deploy", f"examples/{example}")
+def test_every_example_passes(examples: Checkout, example: str) -> None:
+    answer = examples.answer("deploy", f"examples/{example}")
     assert answer["instance"]["type"] == "t2.micro"
-    wanted = yaml.safe_load((projects.path / "examples" / example / "slipway.yml").read_text())["services"]
+    wanted = yaml.safe_load((examples.path / "examples" / example / "slipway.yml").read_text())["services"]
     assert {name.partition("-")[0] for name in answer["services"]} == set(wanted)
     assert {facts["health"] for facts in answer["services"].values()} == {"healthy"}
-    for notebook in sorted((projects.path / "examples" / example / "ipynb").glob("*.ipynb")):
-        executed = run(projects, str(notebook.relative_to(projects.path)))
+    for notebook in sorted((examples.path / "examples" / example / "ipynb").glob("*.ipynb")):
+        executed = run(examples, str(notebook.relative_to(examples.path)))
         counts = [cell["execution_count"] for cell in executed["cells"] if cell["cell_type"] == "code"]
         assert counts == list(range(1, len(counts) + 1)), notebook
 
 
-def test_deploying_again_changes_nothing(projects: Checkout) -> None:
-    before = projects.containers()
-    answer = projects.answer("deploy", "examples/adult")
+def test_deploying_again_changes_nothing(examples: Checkout) -> None:
+    before = examples.containers()
+    answer = examples.answer("deploy", "examples/adult")
     assert answer["changed"] == 0
     assert answer["monitor_url"]
-    assert projects.containers() == before
+    assert examples.containers() == before
 
 
-def test_a_killed_worker_loses_no_job(projects: Checkout) -> None:
-    (projects.path / "examples/adult/lib/slow.py").write_text(SLOW)
-    projects.answer("push", "examples/adult")
+def test_a_killed_worker_loses_no_job(examples: Checkout) -> None:
+    (examples.path / "examples/adult/lib/slow.py").write_text(SLOW)
+    examples.answer("push", "examples/adult")
     script = "from lib.jobs import enqueue\nfrom lib.slow import slow\nprint(*[enqueue(slow, number).id for number in range(4)])"
-    ids = python(projects, "adult", script).split()
+    ids = python(examples, "adult", script).split()
     redis = "docker exec adult-redis-1 sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli lrange begun 0 -1'"
     deadline = time.monotonic() + 60
-    while len(projects.on_host(redis).split("\n")) < 3:
+    while len(examples.on_host(redis).split("\n")) < 3:
         assert time.monotonic() < deadline, "no worker has begun"
     # The worker and the process of its job, at once.
-    victim = projects.on_host("docker inspect --format '{{.Config.Hostname}}' adult-worker-1").strip()
-    projects.on_host("docker kill --signal KILL adult-worker-1")
+    victim = examples.on_host("docker inspect --format '{{.Config.Hostname}}' adult-worker-1").strip()
+    examples.on_host("docker kill --signal KILL adult-worker-1")
     wait = f"""
 from lib.stores import connect_to_redis
 from rq.job import Job
@@ -80,54 +78,54 @@ while not all(job.get_status() == "finished" for job in jobs) and time.monotonic
     time.sleep(0.5)
 print(*[job.return_value() for job in jobs])
 """
-    assert python(projects, "adult", wait).split() == ["0", "1", "2", "3"]
-    begun = [line.split() for line in projects.on_host(redis).splitlines()]
+    assert python(examples, "adult", wait).split() == ["0", "1", "2", "3"]
+    begun = [line.split() for line in examples.on_host(redis).splitlines()]
     # One of them began in the worker that was killed, and again in the other.
     assert any(host == victim for _, host in begun)
     assert len(begun) > len(ids)
     # The same command brings the worker back.
-    assert projects.answer("deploy", "examples/adult")["services"]["worker"]["health"] == "healthy"
+    assert examples.answer("deploy", "examples/adult")["services"]["worker"]["health"] == "healthy"
 
 
-def test_push_and_pull(projects: Checkout) -> None:
-    here, there = projects.path / "examples/adult", "projects/adult/work"
-    projects.on_host(f"echo kept > {there}/data/only-there.txt; echo theirs >> {there}/lib/slow.py")
+def test_push_and_pull(examples: Checkout) -> None:
+    here, there = examples.path / "examples/adult", "projects/adult/work"
+    examples.on_host(f"echo kept > {there}/data/only-there.txt; echo theirs >> {there}/lib/slow.py")
     (here / "data/only-here.txt").write_text("sent\n")
-    sent = projects.answer("push", "examples/adult")
+    sent = examples.answer("push", "examples/adult")
     assert sent["moved"] == ["data/only-here.txt"]
-    assert projects.on_host(f"cat {there}/data/only-there.txt {there}/data/only-here.txt").split() == ["kept", "sent"]
+    assert examples.on_host(f"cat {there}/data/only-there.txt {there}/data/only-here.txt").split() == ["kept", "sent"]
     with (here / "lib/slow.py").open("a") as text:
         text.write("ours\n")
     for verb in ("push", "pull"):
-        refused = projects.orchestrate(verb, "examples/adult")
+        refused = examples.orchestrate(verb, "examples/adult")
         assert refused.returncode == 3, refused.stderr
         assert "lib/slow.py" in refused.stderr
         assert "--overwrite" in refused.stderr
-    back = projects.answer("pull", "examples/adult", "--overwrite")
+    back = examples.answer("pull", "examples/adult", "--overwrite")
     assert set(back["moved"]) == {"data/only-there.txt", "lib/slow.py"}
     assert (here / "lib/slow.py").read_text() == SLOW + "theirs\n"
     # What was removed here is removed there only when that is asked for.
     (here / "lib/slow.py").unlink()
-    assert "push --delete" in projects.orchestrate("push", "examples/adult").stdout
-    assert projects.on_host(f"tail -n 1 {there}/lib/slow.py") == "theirs\n"
-    assert projects.answer("push", "examples/adult", "--delete")["removed"] == ["lib/slow.py"]
-    assert "slow.py" not in projects.on_host(f"ls {there}/lib")
+    assert "push --delete" in examples.orchestrate("push", "examples/adult").stdout
+    assert examples.on_host(f"tail -n 1 {there}/lib/slow.py") == "theirs\n"
+    assert examples.answer("push", "examples/adult", "--delete")["removed"] == ["lib/slow.py"]
+    assert "slow.py" not in examples.on_host(f"ls {there}/lib")
 
 
-def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(projects: Checkout) -> None:
-    folder, own = projects.path / "examples/adult", "ipynb/own [1] é.ipynb"
+def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(examples: Checkout) -> None:
+    folder, own = examples.path / "examples/adult", "ipynb/own [1] é.ipynb"
     write(folder / own, ["size = 1", "open('made.txt', 'w').write('x' * size)\nprint('wrote', size)"])
-    done = projects.orchestrate("run", f"examples/adult/{own}", "-p", "size=7")
+    done = examples.orchestrate("run", f"examples/adult/{own}", "-p", "size=7")
     assert done.returncode == 0, done.stderr
     assert "wrote 7" in done.stdout
     assert (folder / "ipynb/made.txt").read_text() == "x" * 7
     write(folder / own, ["1 + 1", "def fails():\n    raise ValueError('no such thing')\nfails()", "print('never')"])
-    failed = projects.orchestrate("run", f"examples/adult/{own}")
+    failed = examples.orchestrate("run", f"examples/adult/{own}")
     assert failed.returncode == 4, failed.stdout + failed.stderr
     assert "ValueError: no such thing" in failed.stderr
     assert "never" not in failed.stdout
     write(folder / own, ["hoard = [bytes(range(256)) * 40960 for _ in range(200)]"])
-    starved = projects.orchestrate("run", f"examples/adult/{own}", "--json")
+    starved = examples.orchestrate("run", f"examples/adult/{own}", "--json")
     assert starved.returncode == 4, starved.stdout + starved.stderr
     told = json.loads(starved.stdout)
     assert told["out_of_memory"]
@@ -140,33 +138,33 @@ def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(projects: Checko
         ["python", "orchestrate.py", "run", f"{folder}/{own}", "--on", "t2.small"],
     ]
     # Nothing of it is left, and everything else lives.
-    assert "-run-" not in projects.on_host("docker ps --all --format '{{.Names}}'")
-    status = projects.answer("status", "examples/adult")
+    assert "-run-" not in examples.on_host("docker ps --all --format '{{.Names}}'")
+    status = examples.answer("status", "examples/adult")
     assert {facts["health"] for facts in status["services"].values()} == {"healthy"}
     assert death in status["out_of_memory"]
     assert status["fit"]["commands"] == told["memory"]["fit"]["commands"]
     # One that runs to its end has nothing to tell of an earlier one.
     write(folder / own, ["1 + 1"])
-    assert projects.orchestrate("run", f"examples/adult/{own}").returncode == 0
-    assert "run" not in [each["who"] for each in projects.answer("status", "examples/adult")["out_of_memory"]]
+    assert examples.orchestrate("run", f"examples/adult/{own}").returncode == 0
+    assert "run" not in [each["who"] for each in examples.answer("status", "examples/adult")["out_of_memory"]]
 
 
 @pytest.mark.long
-def test_packages_installed_by_hand(projects: Checkout) -> None:
-    projects.answer("deploy", "examples/adult")
-    assert projects.orchestrate("diff", "examples/adult").stdout.strip() == "Nothing was changed by hand."
-    projects.on_host("docker exec adult-jupyter-1 pip install --quiet --no-cache-dir tinyhtml==1.2.0 2>&1")
-    assert "tinyhtml" in projects.orchestrate("diff", "examples/adult").stdout
-    dockerfile = projects.path / "examples/adult/docker/jupyter/Dockerfile"
+def test_packages_installed_by_hand(examples: Checkout) -> None:
+    examples.answer("deploy", "examples/adult")
+    assert examples.orchestrate("diff", "examples/adult").stdout.strip() == "Nothing was changed by hand."
+    examples.on_host("docker exec adult-jupyter-1 pip install --quiet --no-cache-dir tinyhtml==1.2.0 2>&1")
+    assert "tinyhtml" in examples.orchestrate("diff", "examples/adult").stdout
+    dockerfile = examples.path / "examples/adult/docker/jupyter/Dockerfile"
     before = dockerfile.read_text()
-    done = projects.orchestrate("adopt", "examples/adult")
+    done = examples.orchestrate("adopt", "examples/adult")
     assert done.returncode == 0, done.stderr
     assert "deploy" in done.stdout
     assert dockerfile.read_text().startswith(before.rstrip("\n"))
     assert "tinyhtml==1.2.0" in dockerfile.read_text()
-    kept = projects.orchestrate("adopt", "examples/adult", "--keep", "by-hand")
+    kept = examples.orchestrate("adopt", "examples/adult", "--keep", "by-hand")
     assert kept.returncode == 0, kept.stderr
     assert "temporary" in kept.stdout + kept.stderr
     image = "docker run --rm --network none slipway/adult:by-hand python -c 'import tinyhtml'"
-    projects.on_host(image)
+    examples.on_host(image)
     dockerfile.write_text(before)

@@ -15,7 +15,7 @@ from typing import Any
 import docker
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout, own_lab
 from tests.e2e.faults.resize import ROWS, Row, meet, unit
 from tests.e2e.faults.stack import redis
 from tests.e2e.support import holdings
@@ -47,13 +47,11 @@ class Machine(Checkout):
 @pytest.fixture(scope="module")
 def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with data, in a lab of its own."""
-    path = copy_project(tmp_path_factory.mktemp("resizable") / "slipway").path
-    here = Machine(path, Checkout(path).answer("up")["url"])
-    holdings.fill(here)
-    assert holdings.read(here) == holdings.WHOLE
-    yield here
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    with own_lab(tmp_path_factory.mktemp("resizable")) as made:
+        here = Machine(made.path, made.answer("up")["url"])
+        holdings.fill(here)
+        assert holdings.read(here) == holdings.WHOLE
+        yield here
 
 
 def limits(here: Checkout) -> tuple[int, float]:

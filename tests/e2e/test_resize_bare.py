@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from tests.conftest import Checkout, own_lab
 from tests.e2e.faults.resize import BARE, Row, meet
 from tests.e2e.support.interruptions import begin, request, started, task
 from tests.e2e.support.machines import LARGE, SMALL, instance, kind, marks, other
@@ -27,14 +27,12 @@ def provision(here: Checkout, name: str = "slipway") -> None:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A machine without a stack, in a lab of its own."""
-    here = copy_project(tmp_path_factory.mktemp("bare") / "slipway")
-    started = here.orchestrate("lab", "up")
-    assert started.returncode == 0, started.stderr
-    provision(here)
-    here.on_host(f"echo kept > {KEPT}")
-    yield here
-    done = here.orchestrate("lab", "down", "--yes")
-    assert done.returncode == 0, done.stderr
+    with own_lab(tmp_path_factory.mktemp("bare")) as here:
+        started = here.orchestrate("lab", "up")
+        assert started.returncode == 0, started.stderr
+        provision(here)
+        here.on_host(f"echo kept > {KEPT}")
+        yield here
 
 
 def whole(here: Checkout, wanted: str) -> None:
@@ -80,21 +78,23 @@ def test_two_machines_of_one_lab_at_once(bare: Checkout) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not bare.plays("second"):
-        assert second.poll() is None, second.communicate()
-        time.sleep(0.1)
-    assert bare.plays("slipway")
-    # Each keeps others off its machine, and off the lab.
-    for words, held in (
-        (["resize", SMALL, "--name", "second"], [f"(process {second.pid},"]),
-        (["lab", "down", "--yes"], [f"(process {first.pid},", f"(process {second.pid},"]),
-    ):
-        refused = bare.orchestrate(*words)
-        assert refused.returncode == 3, refused.stdout + refused.stderr
-        assert [each for each in held if each not in refused.stderr] == [], refused.stderr
-    _, told = second.communicate(timeout=300)
-    assert second.returncode == 0, told
-    assert first.wait(timeout=300) == 0
+    try:
+        while not bare.plays("second"):
+            assert second.poll() is None
+            time.sleep(0.1)
+        assert bare.plays("slipway")
+        # Each keeps others off its machine, and off the lab.
+        for words, held in (
+            (["resize", SMALL, "--name", "second"], [f"(process {second.pid},"]),
+            (["lab", "down", "--yes"], [f"(process {first.pid},", f"(process {second.pid},"]),
+        ):
+            refused = bare.orchestrate(*words)
+            assert refused.returncode == 3, refused.stdout + refused.stderr
+            assert [each for each in held if each not in refused.stderr] == [], refused.stderr
+    finally:
+        _, told = second.communicate(timeout=300)
+        first.wait(timeout=300)
+    assert (first.returncode, second.returncode) == (0, 0), told
     whole(bare, wanted)
     found = bare.ec2().describe_instances(Filters=[{"Name": "tag:slipway", "Values": ["second"]}])["Reservations"]
     assert [item["InstanceType"] for reservation in found for item in reservation["Instances"]] == [LARGE]

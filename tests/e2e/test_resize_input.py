@@ -91,12 +91,12 @@ ROWS: list[tuple[list[str], Given, int, list[str]]] = [
     (["x1.16xlarge", "--max-price", "100"], account(vcpus=1000), 2, ["ec2_resize_type", "price is not known"]),
     (["t2.medium", "--name", "nobody"], nothing, 3, ["There is no instance"]),
     (["--rollback"], nothing, 3, ["nothing to roll back"]),
-    (["t2.medium"], attribute({"DisableApiStop": {"Value": True}}, {"DisableApiStop": {"Value": False}}), 3, ["stop protection is on"]),
-]
-#: Each is a row of tests/unit/test_ec2_resize_rules.py too: here, in a run of all tests, on a machine.
-RULES: list[tuple[list[str], Given, int, list[str]]] = [
     (["t2.medium"], account(vcpus=1), 3, ["t2.medium has 2 virtual CPUs", "quota in this region is 1"]),
     (["t2.medium"], account(plan="FREE"), 3, ["t2.medium", "free plan", "free tier eligible"]),
+    (["t2.medium"], attribute({"DisableApiStop": {"Value": True}}, {"DisableApiStop": {"Value": False}}), 3, ["stop protection is on"]),
+]
+#: Each is a row of tests/unit/test_ec2_resize_rules.py too, and reads nothing that the rows above do not.
+RULES: list[tuple[list[str], Given, int, list[str]]] = [
     (["t2.medium"], attribute({BEHAVIOUR: {"Value": "terminate"}}, {BEHAVIOUR: {"Value": "stop"}}), 3, ["shutdown behaviour is terminate"]),
     (["t2.medium"], scaling_group, 3, ["Auto Scaling group fleet"]),
     (["t2.medium", "--fallback", "t2.large,t2.large"], nothing, 2, ["ec2_resize_fallback", "each type once"]),
@@ -113,15 +113,13 @@ def names(rows: list[tuple[list[str], Given, int, list[str]]]) -> list[str]:
     return [f"{' '.join(words)}: {said[0]}" for words, _, _, said in rows]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("words", "given", "code", "said"), RULES, ids=names(RULES))
-def test_resize_refuses_by_each_rule(
-    machine: Checkout, containers: list[str], words: list[str], given: Given, code: int, said: list[str]
-) -> None:
-    test_resize_refuses(machine, containers, words, given, code, said)
-
-
-@pytest.mark.parametrize(("words", "given", "code", "said"), table(ROWS, names(ROWS)))
+@pytest.mark.parametrize(
+    ("words", "given", "code", "said"),
+    [
+        *table(ROWS, names(ROWS)),
+        *(pytest.param(*row, id=name, marks=pytest.mark.long) for row, name in zip(RULES, names(RULES), strict=True)),
+    ],
+)
 def test_resize_refuses(machine: Checkout, containers: list[str], words: list[str], given: Given, code: int, said: list[str]) -> None:
     with given(machine):
         asked = len(machine.requests())

@@ -333,7 +333,8 @@ def test_a_burst_that_was_left_is_finished_first(ends: Exit, asked: int, monkeyp
         return Exit.DONE
 
     def finish(options: argparse.Namespace) -> tuple[Exit, Burst]:
-        assert options.lock.exists()
+        assert options.locked
+        assert list(tmp_path.glob("locks/lab-*.lock"))
         done.append("finish")
         return ends, MINE
 

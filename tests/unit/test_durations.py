@@ -41,6 +41,7 @@ def report(nodeid: str, when: str, seconds: float, properties: list[Any] | None 
 
 def test_a_run_writes_its_tests_and_commands(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     log = durations.Log(pytestconfig, tmp_path / "durations")
+    log.grouped = True
     command = ("duration", ("resize", "resize t2.medium\tand\nmore", 9.5, log.began + 1))
     log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "setup", 2.0))
     log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "call", 10.0, [command]))
@@ -56,6 +57,9 @@ def test_a_run_writes_its_tests_and_commands(tmp_path: Path, pytestconfig: pytes
         ["test", "tests/a.py::test_x[a@b]", "12.5"],
     ]
     log.pytest_sessionfinish(SimpleNamespace(config=pytestconfig))  # type: ignore[arg-type]
+    empty = durations.Log(pytestconfig, tmp_path / "none")
+    empty.pytest_sessionfinish(SimpleNamespace(config=pytestconfig))  # type: ignore[arg-type]
+    assert not (tmp_path / "none").exists()
     assert "test\ttests/a.py (1 of under 1 s)\t0.3\t" in path.read_text()
     assert path.read_text().splitlines()[-1].startswith("run\t")
 

@@ -75,10 +75,10 @@ def test_the_lab_is_removed_only_when_no_command_works_on_one_of_its_machines(tm
         pass
     with lock.held(lab, "lab down"):
         for wanted in (machines[0], lab):
-            with pytest.raises(lock.HeldError, match=r"on this lab: lab down \("), lock.held(wanted, "mine"):
+            with pytest.raises(lock.HeldError, match=r"on the lab: lab down \("), lock.held(wanted, "mine"):
                 pass
     with lock.held(machines[0], "command a"), lock.held(machines[1], "command b"):
-        with pytest.raises(lock.HeldError, match="this lab") as refused, lock.held(lab, "lab down"):
+        with pytest.raises(lock.HeldError, match="on the lab") as refused, lock.held(lab, "lab down"):
             pass
         assert "command a (process" in str(refused.value)
         assert "command b (process" in str(refused.value)

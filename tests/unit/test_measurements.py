@@ -62,6 +62,15 @@ def test_what_was_measured_stays_where_the_command_is_killed(kept: Measurements)
     assert Measurements.of("lab", "another").rows == []
 
 
+def test_what_another_machine_adds_meanwhile_stays(kept: Measurements) -> None:
+    beside = Measurements.of("lab", "registry.lab:5000/slipway/jupyter@sha256:00ff")
+    kept.add([row(100, 20)])
+    beside.add([row(1000, 20)])
+    kept.add([row(100, 20, "SVC")])
+    rows = Measurements.of("lab", "registry.lab:5000/slipway/jupyter@sha256:00ff").rows
+    assert [(each["rows"], each["model"]) for each in rows] == [(100, None), (1000, None), (100, "SVC")]
+
+
 def test_what_died_is_measured_again_where_there_is_more_memory(kept: Measurements) -> None:
     kept.add([{"baseline": "no notebook"}, row(100, 20), row(1000, 20), row(100, 20, "SVC"), row(1000, 20, "SVC", "out of memory")])
     assert missing(kept) == []

@@ -49,7 +49,7 @@ def test_a_package_of_an_earlier_run_is_there_until_a_file_changes(
 
 def test_only_the_last_states_are_kept(speed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
-        (tmp_path / "requirements.lock").write_text(f"ansible=={number}\n")
+        (tmp_path / "roles" / "one" / "library" / "look.py").write_text(f"number = {number}\n")
         last = run(speed, tmp_path, str(number), monkeypatch)
         assert len(list((tmp_path / ".ansible" / "modules").iterdir())) <= speed.STATES
     assert last.resolve().is_dir()

@@ -21,7 +21,7 @@ options:
 
 RETURN = r"""
 directory: {type: str, returned: always, description: The folder's absolute path.}
-bare: {type: bool, returned: always, description: Whether the host has no engine and the stack no folder, so that there is nothing to lose.}
+bare: {type: bool, returned: always, description: Whether the host has no engine, and no folder of a stack or a project.}
 made: {type: bool, returned: always, description: Whether the folder is there.}
 engine: {type: bool, returned: always, description: Whether the engine answers this user.}
 busy: {type: bool, returned: always, description: Whether a module of an interrupted run still works on the host.}
@@ -221,7 +221,8 @@ def main() -> None:
         "other_secrets": other(directory, module.params["secrets"]),
     }
     result["made"] = os.path.isdir(directory)
-    result["bare"] = not result["made"] and shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin") is None
+    deployed = result["made"] or os.path.isdir(os.path.expanduser("~/projects"))
+    result["bare"] = not deployed and shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin") is None
     result["busy"] = False
     if result["made"]:
         with alone(directory, module.params["idle_seconds"]) as idle:

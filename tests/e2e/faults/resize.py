@@ -168,11 +168,11 @@ BARE: list[Row] = [
     Row(
         "the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True, long=True
     ),
-    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True),
     Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",), long=True),
 ]
 #: Those that services meet, and of EC2 the one after which they are as they were.
 ROWS: list[Row] = [
+    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True),
     Row(
         "no capacity for the new type",
         starts(A_TYPE),

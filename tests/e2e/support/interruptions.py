@@ -68,13 +68,21 @@ def _runs(lab: Checkout) -> frozenset[Path]:
     return frozenset((lab.path / ".slipway" / "runs").glob("*"))
 
 
+def _as_at_a_terminal() -> None:
+    """A shell in the background, or nohup, has its programs ignore these."""
+    for each in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+
+
 def started(lab: Checkout, words: Sequence[str], told: Path = Path(os.devnull)) -> Command:
     """Start a command of `orchestrate.py`; what it tells of its way goes to the file."""
     runs, asked = _runs(lab), len(lab.requests())
     nothing = subprocess.DEVNULL
     python = lab.path / ".venv" / "bin" / "python"
     with told.open("w") as file:
-        process = subprocess.Popen([python, "orchestrate.py", *words], cwd=lab.path, stdin=nothing, stdout=nothing, stderr=file)
+        process = subprocess.Popen(
+            [python, "orchestrate.py", *words], cwd=lab.path, stdin=nothing, stdout=nothing, stderr=file, preexec_fn=_as_at_a_terminal
+        )
     return Command(lab, process, runs, asked)
 
 

@@ -12,7 +12,7 @@ from tests.conftest import Checkout
 
 
 def make(here: Checkout, name: str, services: str, cells: list[str] | None = None, **settings: Any) -> Path:
-    """A project by `new`, with further settings, and where wanted a notebook of its own."""
+    """A project by `new`, with further settings, and, if cells are given, a notebook."""
     done = here.orchestrate("new", name, "--with", services)
     assert done.returncode == 0, done.stderr
     folder = here.path / name

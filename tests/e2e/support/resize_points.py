@@ -73,6 +73,8 @@ def interrupted(machine: Checkout, point: str, how: signal.Signals) -> str:
     url = machine.answer("status")["url"]
     process = begin(machine, ["resize", wanted], POINTS[point](machine))
     end(machine, process, how)
+    # A command that came to its end was not interrupted.
+    assert process.returncode != 0
     done = machine.answer("resize", wanted)
     status = machine.answer("status")
     assert done["url"] == url
