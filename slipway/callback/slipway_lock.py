@@ -67,6 +67,8 @@ class CallbackModule(CallbackBase):
             variables = play.get_variable_manager()
             inventories = [Path(source).resolve() for source in variables._inventory._sources]
             target = "lab" if any(PROJECT / "inventory" / "lab" in (source, *source.parents) for source in inventories) else "aws"
-            name = str(variables.get_vars(play=play).get("slipway_name", ""))
+            # Of a host, for inventories give it to all hosts.
+            given = variables.get_vars(play=play, host=variables._inventory.get_host("localhost"), include_hostvars=False)
+            name = str(given.get("slipway_name", ""))
             lock.take(lock.path(PROJECT / ".slipway", target, name), f"ansible-playbook {self._playbook}", self._held)
         self._took = True

@@ -91,6 +91,9 @@ def test_two_machines_of_one_lab_at_once(bare: Checkout) -> None:
             refused = bare.orchestrate(*words)
             assert refused.returncode == 3, refused.stdout + refused.stderr
             assert [each for each in held if each not in refused.stderr] == [], refused.stderr
+        play = bare.run("ansible-playbook", "playbooks/open.yml", "-e", "slipway_name=second")
+        assert play.returncode == 3, play.stdout + play.stderr
+        assert f"(process {second.pid}," in play.stderr
     finally:
         _, told = second.communicate(timeout=300)
         first.wait(timeout=300)
