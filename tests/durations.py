@@ -62,6 +62,8 @@ class Log:
             if key == "duration":
                 self._write(*row, worker)  # type: ignore[misc]
         test = report.nodeid.rpartition("@")[0] if self.grouped else report.nodeid
+        if report.failed:
+            self._write("failed", f"{test} ({report.when})", report.duration, report.start, worker)
         if report.when == "setup" and report.duration >= SHORT:
             self._write("setup", test, report.duration, report.start, worker)
         self.parts[report.nodeid] = self.parts.get(report.nodeid, 0) + report.duration

@@ -20,6 +20,7 @@ ROWS = [
     ("test", "tests/e2e/test_a.py::test_long[{x}]", 170.0, 0, "gw0"),
     ("test", "tests/e2e/test_b.py::test_other", 30.0, 10, "gw1"),
     ("test", "tests/unit/test_c.py (7 of under 1 s)", 2.0, 0, ""),
+    ("failed", "tests/e2e/test_b.py::test_other (call)", 29.0, 11, "gw1"),
     ("run", "-m not long", 200.0, 0, ""),
 ]
 
@@ -33,10 +34,9 @@ def shown(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, PROJECT / "tools" / "durations", *words], capture_output=True, text=True)
 
 
-def report(nodeid: str, when: str, seconds: float, properties: list[Any] | None = None) -> Any:
-    return SimpleNamespace(
-        nodeid=nodeid, when=when, duration=seconds, start=0.0, stop=seconds, worker_id="gw0", user_properties=properties or []
-    )
+def report(nodeid: str, when: str, seconds: float, properties: list[Any] | None = None, failed: bool = False) -> Any:
+    facts = {"nodeid": nodeid, "when": when, "duration": seconds, "start": 0.0, "stop": seconds, "failed": failed}
+    return SimpleNamespace(worker_id="gw0", user_properties=properties or [], **facts)
 
 
 def test_a_run_writes_its_tests_and_commands(tmp_path: Path, pytestconfig: pytest.Config) -> None:
@@ -44,7 +44,7 @@ def test_a_run_writes_its_tests_and_commands(tmp_path: Path, pytestconfig: pytes
     log.grouped = True
     command = ("duration", ("resize", "resize t2.medium\tand\nmore", 9.5, log.began + 1))
     log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "setup", 2.0))
-    log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "call", 10.0, [command]))
+    log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "call", 10.0, [command], failed=True))
     log.pytest_runtest_logreport(report("tests/a.py::test_x[a@b]@group", "teardown", 0.5))
     for when in ("setup", "call", "teardown"):
         log.pytest_runtest_logreport(report("tests/a.py::test_short@group", when, 0.1))
@@ -54,6 +54,7 @@ def test_a_run_writes_its_tests_and_commands(tmp_path: Path, pytestconfig: pytes
     assert kinds == [
         ["setup", "tests/a.py::test_x[a@b]", "2.0"],
         ["resize", r"resize t2.medium\tand\nmore", "9.5"],
+        ["failed", "tests/a.py::test_x[a@b] (call)", "10.0"],
         ["test", "tests/a.py::test_x[a@b]", "12.5"],
     ]
     log.pytest_sessionfinish(SimpleNamespace(config=pytestconfig))  # type: ignore[arg-type]
@@ -74,6 +75,7 @@ def test_one_log_is_summed_up(tmp_path: Path) -> None:
         "      60 s  1 resizes",
         "     170 s     1 x  tests/e2e/test_a.py",
         "     170 s  gw0    tests/e2e/test_a.py::test_long[{x}]",
+        "      29 s  gw1    tests/e2e/test_b.py::test_other (call)",
     ):
         assert line in done.stdout.splitlines()
 
