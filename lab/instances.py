@@ -129,9 +129,10 @@ class LabInstance(Instance):
         self._state = copy.copy(_STOPPED)
 
     def vanish(self) -> None:
-        """End the host and its disk, as when somebody else terminated the instance."""
-        World.hosts.remove(self.id)
+        """End the host and its disk, as when somebody else terminated the instance: EC2 says so before the host is gone."""
         super().terminate()
+        self._state = copy.copy(_SHUTTING_DOWN)
+        World.hosts.remove(self.id)
         self._state = copy.copy(_TERMINATED)
 
     def suffer(self, seconds: float, begin: Sequence[str], end: Sequence[str]) -> None:

@@ -206,7 +206,8 @@ def _new_folder(request: Request) -> Path:
         # Its name ends with the process of its command, which may still write there while others come and go.
         if not Path("/proc", old.name.rpartition("-")[2]).exists():
             shutil.rmtree(old, ignore_errors=True)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    # Of one command two plays may begin in the same second.
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     folder = runs / f"{stamp}-{request.verb}-{os.getpid()}"
     folder.mkdir(mode=0o700)
     return folder

@@ -6,12 +6,13 @@ import docker
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.support.machines import described
 
 pytestmark = pytest.mark.xdist_group("machine")
 
 
 def test_the_keys_are_the_consoles_by_the_instances_id(machine: Checkout) -> None:
-    instance = machine.answer("status")["instance"]["id"]
+    instance = described(machine)["InstanceId"]
     known = (machine.path / ".slipway" / "lab" / "machines" / "slipway" / "known_hosts").read_text().splitlines()
     console = machine.ec2().get_console_output(InstanceId=instance)["Output"]
     assert known

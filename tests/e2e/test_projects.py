@@ -105,6 +105,7 @@ def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
     assert sql(projects, "left", "SELECT count(*) FROM whole") == "1"
 
 
+@pytest.mark.long
 def test_a_store_on_a_machine_of_its_own(projects: Checkout) -> None:
     cells = ["from lib.stores import connect_to_redis", "assert connect_to_redis().incr('visits') >= 1"]
     folder = make(projects, "apart", "redis", cells)

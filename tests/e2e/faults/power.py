@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.conftest import Checkout
+from tests.e2e.support.machines import instance
 
 #: Prints a line for each write that a store has acknowledged, until the end of the world.
 WRITER = """
@@ -63,7 +64,6 @@ WRITES_SECONDS = 5
 def _acknowledged(machine: Checkout) -> dict[str, dict[int, float]]:
     """Write for some seconds, cut the power, and return what each store had acknowledged by then, and when."""
     config = machine.path / ".slipway" / "lab" / "machines" / "slipway" / "ssh_config"
-    instance = machine.answer("status")["instance"]["id"]
     acknowledged: dict[str, dict[int, float]] = {"redis": {}, "mongo": {}, "postgres": {}}
     # A connection of its own: the shared one would outlive the host it led to.
     command = ["ssh", "-F", str(config), "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "slipway", PYTHON]
@@ -78,7 +78,7 @@ def _acknowledged(machine: Checkout) -> dict[str, dict[int, float]]:
             acknowledged[store][int(number)] = float(when)
             if time.monotonic() - started > WRITES_SECONDS:
                 break
-        machine.fault(instance=instance, does="lose power")
+        machine.fault(instance=instance(machine), does="lose power")
         for line in writer.stdout:
             if len(words := line.split()) == 3:
                 acknowledged[words[0]][int(words[1])] = float(words[2])

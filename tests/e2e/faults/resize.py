@@ -123,6 +123,8 @@ LOCKED = (
 )
 #: As the module of a run that was killed, which goes on for a while; one process, for a child would keep the lock.
 WORKING = "nohup flock --no-fork slipway sleep 300 >/dev/null 2>&1 & echo $! >working"
+#: Ends what the row before it has left half-way.
+UNDONE = Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True)
 #: Those of EC2 and of the way to the machine, on one without a stack.
 BARE: list[Row] = [
     Row(
@@ -164,15 +166,23 @@ BARE: list[Row] = [
         left=True,
     ),
     Row("no capacity for a while, then the answer to a start is lost", at_last_lost(6), 0, ("{here} -> {other}",)),
+    Row(
+        "no capacity for the new type, and another will do",
+        starts(A_TYPE),
+        0,
+        ("{here} -> t3.small (fallback)", "{other}: InsufficientInstanceCapacity"),
+        ("{other}", "--fallback", "t3.small"),
+        ends="t3.small",
+    ),
     Row("a stop that hangs", hanging_stop, 4, ("does not stop", "type is unchanged"), left=True, long=True),
     Row(
         "the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True, long=True
     ),
+    UNDONE,
     Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",), long=True),
 ]
 #: Those that services meet, and of EC2 the one after which they are as they were.
 ROWS: list[Row] = [
-    Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True),
     Row(
         "no capacity for the new type",
         starts(A_TYPE),
@@ -207,6 +217,7 @@ ROWS: list[Row] = [
         left=True,
         long=True,
     ),
+    UNDONE,
     Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}", long=True),
     Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
     Row(
@@ -231,5 +242,6 @@ ROWS: list[Row] = [
         ("{here} -> t3.small (fallback)", "{other}: InsufficientInstanceCapacity", "redis: it could not be read before"),
         ("{other}", "--fallback", "t3.small"),
         ends="t3.small",
+        long=True,
     ),
 ]
