@@ -76,17 +76,17 @@ def whole(here: Machine) -> None:
         assert "JupyterLab" in page.read().decode()
 
 
-#: Type -> what the refusal says.
+#: Type -> what the refusal says. The first two are refused by EC2's answers and by the wrapper; the others like one of them.
 WRONG = {
     "T2.SMALL": ["Did you mean t2.small?"],
+    "{{ 7*7 }}": ["{{ 7*7 }}"],
     "t4g.small": ["arm64"],
     "": ["''", "t2.medium for one"],
     "t2.nano": ["MiB"],
-    "{{ 7*7 }}": ["{{ 7*7 }}"],
 }
 
 
-@pytest.mark.parametrize("given", WRONG)
+@pytest.mark.parametrize("given", [pytest.param(given, marks=[pytest.mark.long] * (number > 1)) for number, given in enumerate(WRONG)])
 def test_a_type_that_cannot_be_borrowed(borrower: Machine, given: str) -> None:
     asked = len(borrower.requests())
     done = borrower.orchestrate("run", "job/ipynb/own.ipynb", "--on", given)

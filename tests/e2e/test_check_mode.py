@@ -54,6 +54,7 @@ def test_of_a_machine_that_is_up(machine: Checkout) -> None:
     done = check(machine, "site.yml")
     assert {host: (said["changed"], said["failed"]) for host, said in recap(done).items()} == dict.fromkeys(recap(done), (0, 0))
     assert len(recap(done)) == 2
+    assert "WARNING" not in done.stderr + done.stdout
     assert (folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort"), machine.on_host(FILES)) == before
 
 

@@ -179,6 +179,7 @@ def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_comma
     whole(resizable, wanted)
 
 
+@pytest.mark.long
 def test_undone_when_the_new_type_runs_already(resizable: Machine) -> None:
     here = kind(resizable)
     process = begin(resizable, ["resize", other(resizable)], request("StartInstances"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.conftest import Checkout
 from tests.e2e.faults.docker import cannot_start, clock, stopped
@@ -124,7 +124,7 @@ LOCKED = (
 #: As the module of a run that was killed, which goes on for a while; one process, for a child would keep the lock.
 WORKING = "nohup flock --no-fork slipway sleep 300 >/dev/null 2>&1 & echo $! >working"
 #: Ends what the row before it has left half-way.
-UNDONE = Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}", long=True)
+UNDONE = Row("the resize is undone", nothing, 0, ("(rolled back)",), ("--rollback",), ends="{here}")
 #: Those of EC2 and of the way to the machine, on one without a stack.
 BARE: list[Row] = [
     Row(
@@ -165,6 +165,7 @@ BARE: list[Row] = [
         ("is stopped", NO_CAPACITY, "The same command again", "resize --rollback"),
         left=True,
     ),
+    UNDONE,
     Row("no capacity for a while, then the answer to a start is lost", at_last_lost(6), 0, ("{here} -> {other}",)),
     Row(
         "no capacity for the new type, and another will do",
@@ -178,7 +179,7 @@ BARE: list[Row] = [
     Row(
         "the old type is refused too, for one that was stopped before", starts(2 * A_TYPE), 5, ("resize --rollback",), left=True, long=True
     ),
-    UNDONE,
+    replace(UNDONE, fault="the resize of one that was stopped before is undone", long=True),
     Row("SSH refuses for a while", suffers(does="refuse ssh", seconds=20), 0, ("{here} -> {other}",), long=True),
 ]
 #: Those that services meet, and of EC2 the one after which they are as they were.
@@ -217,7 +218,7 @@ ROWS: list[Row] = [
         left=True,
         long=True,
     ),
-    UNDONE,
+    replace(UNDONE, long=True),
     Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}", long=True),
     Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
     Row(
