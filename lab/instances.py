@@ -129,7 +129,7 @@ class LabInstance(Instance):
         self._state = copy.copy(_STOPPED)
 
     def vanish(self) -> None:
-        """End the host and its disk, as when somebody else terminated the instance: EC2 says so before the host is gone."""
+        """End the host and its disk, as when another user terminates the instance: EC2 shows the new state before the host is gone."""
         super().terminate()
         self._state = copy.copy(_SHUTTING_DOWN)
         World.hosts.remove(self.id)

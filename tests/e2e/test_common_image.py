@@ -38,5 +38,5 @@ def test_a_changed_file_makes_another_image(machine: Checkout) -> None:
     assert health == "healthy"
     assert docker.from_env().images.get(name).id == image
     assert "# changed" in machine.on_host(THERE)
-    # The first one is still there, for whoever takes the change back.
+    # The old image is still there, in case the change is taken back.
     assert machine.on_host(f"docker image inspect {before[0]} --format '{{{{.Id}}}}'").strip() == before[1]
