@@ -150,6 +150,7 @@ def test_the_same_type_is_nothing_to_do(machine: Checkout) -> None:
     done = machine.orchestrate("resize", "t2.micro")
     assert done.returncode == 0, done.stderr
     assert "is a t2.micro already: nothing was changed" in done.stdout
+    assert machine.answer("resize", "t2.micro")["outcome"] == "unchanged"
     assert changes(machine.requests()[asked:]) == []
     serves(machine)
 

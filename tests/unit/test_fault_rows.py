@@ -14,7 +14,7 @@ def test_what_a_row_leaves_half_way_a_later_one_finishes(rows: list[Row], every:
     for row in rows:
         if row.long and not every:
             continue
-        # Refused, or a machine whose services are sought first, while it is half-way.
+        # A half-way machine accepts only a resize that goes on with it.
         assert row.left or row.code == 0 or not halfway, row.fault
         assert halfway or "--rollback" not in row.words, row.fault
         halfway = row.left
