@@ -39,7 +39,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from lab import account, faults, instances, rules
-from lab.config import FAULTS, IDENTITY, Lab
+from lab.config import FAULTS, HOSTS, IDENTITY, Lab
 from lab.faults import LostReplyError
 from lab.hosts import Hosts
 from lab.instances import World
@@ -73,6 +73,9 @@ class Application:
         environ["wsgi.input"] = BytesIO(body)
         params = {key: values[0] for key, values in parse_qs(body.decode(errors="replace"), keep_blank_values=True).items()}
         if environ["PATH_INFO"] == IDENTITY:
+            answer = Answer.json(identity())
+        elif environ["PATH_INFO"] == HOSTS:
+            instances.believe_hosts()
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == FAULTS:
             answer = _take_fault(body)
@@ -114,8 +117,7 @@ class Application:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
         _log_request(action, region, params, answer)
         if not action.startswith(("Describe", "Get")):
-            for instance in instances.everyone():
-                instance.follow_groups()
+            instances.follow_groups()
             instances.save()
         # What was refused, as a dry run is, was not carried out.
         if answer.status.startswith("200"):

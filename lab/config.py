@@ -16,6 +16,7 @@ LABEL = "slipway.lab"
 #: Path of the API that says which lab answers.
 IDENTITY = "/slipway-lab"
 FAULTS = f"{IDENTITY}/faults"
+HOSTS = f"{IDENTITY}/hosts"
 #: The first lab's networks; each further lab has the next. Private ones are of RFC 1918. Public ones are of the
 #: range that RFC 2544 keeps for tests, so that no real host is shadowed.
 FIRST_VPC = IPv4Network("10.200.0.0/16")

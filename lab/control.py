@@ -68,8 +68,8 @@ def up(report: Report = print) -> Lab:
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
         lab = _start_registry(client, lab, tags["registry"])
-        # One that is as it should be goes on: commands on other machines may be talking to it.
-        if not _serves(lab):
+        # One that answers goes on: commands on other machines may be talking to it. It looks what became of its hosts.
+        if not _serves(lab) and not _asked(lab, config.HOSTS):
             report("starting the EC2 API")
             lab = _start_api(lab, tags["host"])
         images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))
@@ -97,7 +97,7 @@ def down(report: Report = print) -> None:
 
 def _remove(client: docker.DockerClient, lab: Lab) -> None:
     mine: dict[str, str | list[str] | bool] = {"label": f"{LABEL}={lab.id}"}
-    for container in client.containers.list(all=True, filters=mine):
+    for container in client.containers.list(all=True, filters=mine, ignore_removed=True):
         container.remove(force=True, v=True)
     for volume in client.volumes.list(filters=mine):
         volume.remove(force=True)
@@ -111,7 +111,7 @@ def status() -> Status:
     lab = known or Lab(config.default_root(), 0, 0)
     try:
         client = docker.from_env()
-        mine = client.containers.list(all=True, filters={"label": [f"{LABEL}={lab.id}"]})
+        mine = client.containers.list(all=True, filters={"label": [f"{LABEL}={lab.id}"]}, ignore_removed=True)
     except docker.errors.DockerException:
         mine = []
     running = {item.name: item.status == "running" for item in mine}
@@ -274,10 +274,14 @@ def _api_processes() -> list[int]:
 
 def _identity(lab: Lab) -> dict[str, Any] | None:
     """What the lab's API says of itself, or None where it does not answer, or another lab has its port."""
+    return _asked(lab, config.IDENTITY, 5)
+
+
+def _asked(lab: Lab, path: str, seconds: float = _API_SECONDS) -> dict[str, Any] | None:
     # A proxy knows nothing of this machine's loopback.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(lab.endpoint + config.IDENTITY, timeout=5) as answer:
+        with direct.open(lab.endpoint + path, timeout=seconds) as answer:
             said = dict(json.load(answer))
     except (OSError, ValueError):
         return None

@@ -143,7 +143,7 @@ class Hosts:
 
     def running(self) -> dict[str, bool]:
         """Every host of this lab by instance id, and whether it runs."""
-        found = self._client.containers.list(all=True, filters={"label": f"{LABEL}={self._lab.id}"})
+        found = self._client.containers.list(all=True, filters={"label": f"{LABEL}={self._lab.id}"}, ignore_removed=True)
         return {item.labels[INSTANCE_LABEL]: item.status == "running" for item in found if INSTANCE_LABEL in item.labels}
 
     def _boot(self, container: Container) -> None:

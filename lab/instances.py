@@ -168,6 +168,7 @@ class LabInstance(Instance):
 
 
 _saving = threading.Lock()
+_following = threading.Lock()
 
 
 def save() -> None:
@@ -190,19 +191,34 @@ def restore() -> None:
         for region, backend in kept["regions"].items():
             ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
         World.launched.update(kept["launched"])
+    believe_hosts(moving=True)
+
+
+def believe_hosts(moving: bool = False) -> None:
+    """Take over what became of the hosts outside of the lab; of instances on their way to another state only where nobody moves them."""
+    before = [(instance, instance._state) for instance in everyone()]
     running = World.hosts.running()
-    for instance in everyone():
-        if instance._state.name == "terminated":
+    for instance, state in before:
+        # A state is replaced where it changes: one that is another object by now has changed since the hosts were looked at.
+        if state.name == "terminated" or instance._state is not state or (state.name not in ("running", "stopped") and not moving):
             continue
         if instance.id not in running:
             log.warning("%s has lost its host: terminated", instance.id)
             instance._state = copy.copy(_TERMINATED)
         elif running[instance.id]:
             instance._state = copy.copy(_RUNNING)
-        else:
+        elif state.name != "stopped":
             # moto's own stop, which takes the public address back.
             Instance.stop(instance)
             instance._state = copy.copy(_STOPPED)
+    save()
+
+
+def follow_groups() -> None:
+    """Tell each running host what its security groups let in now, one request after the other: each is answered when its change stands."""
+    with _following:
+        for instance in everyone():
+            instance.follow_groups()
 
 
 def everyone() -> Iterator[LabInstance]:

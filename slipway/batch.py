@@ -42,7 +42,9 @@ def job(options: argparse.Namespace) -> Job:
     options.project = str(projects.above(notebook.parent, f"NOTEBOOK: {options.notebook!r} lies in no project"))
     folder, settings = projects.project(options)
     relative = _notebook(folder, notebook, options.notebook)
-    return Job(folder, settings["name"], relative, _parameters(getattr(options, "parameter", [])), f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
+    # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
+    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
+    return Job(folder, settings["name"], relative, _parameters(getattr(options, "parameter", [])), stamp)
 
 
 def run(options: argparse.Namespace) -> Exit:
@@ -76,7 +78,8 @@ def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Resul
 def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress) -> Result:
     """Bring back the executed notebook, then the files that it made."""
     variables = arguments.common(options) | {"project_path": str(folder), "project_fetched": [output]}
-    return plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+    with plays.syncing(folder):
+        return plays.play("run", "playbooks/project/back.yml", options, variables, progress)
 
 
 def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) -> dict[str, Any]:

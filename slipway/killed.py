@@ -11,8 +11,6 @@ from slipway import executed
 
 #: So many of a project's notebooks are looked at, those that ran last.
 _LOOKED_AT = 10
-#: What begins the name of an executed notebook, as in 20260501T120003-NAME.ipynb.
-_STAMP = len("20260501T120003-")
 
 
 def of_services(services: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -36,7 +34,8 @@ def of_run(path: Path) -> dict[str, Any] | None:
 
 def of_runs(folder: Path) -> list[dict[str, Any]]:
     """Of a project's notebooks those whose last run here has died so."""
-    last = {path.name[_STAMP:]: path for path in sorted((folder / "runs").glob("*-*.ipynb"))}
+    # Of 20260501T120003.481516-NAME.ipynb the name.
+    last = {path.name.partition("-")[2]: path for path in sorted((folder / "runs").glob("*-*.ipynb"))}
     newest = sorted(last.values(), reverse=True)[:_LOOKED_AT]
     return [run for run in map(of_run, newest) if run]
 

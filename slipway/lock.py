@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,25 @@ def of_start(state: Path) -> Path:
 def of_lab(state: Path) -> Path:
     """The lock of the whole lab, with all of its machines."""
     return state / "locks" / _LAB
+
+
+def of_folder(state: Path, folder: Path) -> Path:
+    """The lock of a project's folder on this computer, which is synced with more than one machine."""
+    return state / "locks" / f"folder-{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:12]}.lock"
+
+
+@contextmanager
+def alone(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock, once no other process has it: for what is short, and never refused. `waiting` is called where it has to wait."""
+    lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as held_until:
+        descriptor = _open(lock, held_until)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import fcntl
+import io
 import json
 import os
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway import render
+from slipway import lock, render
 from slipway.model import STATE
 
 #: What `measure` knows in the image.
@@ -53,9 +53,14 @@ class Measurements:
         return cls(folder, json.loads(path.read_text()) if path.exists() else [])
 
     def add(self, found: Sequence[Row]) -> None:
-        """In the place of older ones of the same."""
-        new = {_key(row) for row in found}
-        self._change(lambda rows: [row for row in rows if _key(row) not in new] + list(found))
+        """In the place of older ones of the same; but what came to its end on another machine meanwhile stays, where this did not."""
+
+        def change(rows: list[Row]) -> list[Row]:
+            done = {_key(row) for row in rows if row.get("ended") == "done"}
+            better = {_key(row): row for row in found if row.get("ended") in (None, "done") or _key(row) not in done}
+            return [row for row in rows if _key(row) not in better] + list(better.values())
+
+        self._change(change)
 
     def forget(self, shapes: Sequence[Shape], models: Sequence[str]) -> None:
         """Those that are to be made again."""
@@ -96,27 +101,27 @@ class Measurements:
 
     def report(self, models: Mapping[str, Any], figure: bytes) -> dict[str, str]:
         """Write down what they came to, and return the files."""
-        self._write("models.json", render.as_json(models))
-        (self.folder / "memory.png").write_bytes(figure)
-        with (self.folder / "memory.csv").open("w", newline="") as file:
-            lines = csv.DictWriter(file, _FIELDS, extrasaction="ignore")
-            lines.writeheader()
-            lines.writerows(self.rows)
+        table = io.StringIO(newline="")
+        lines = csv.DictWriter(table, _FIELDS, extrasaction="ignore")
+        lines.writeheader()
+        lines.writerows(self.rows)
+        self._write("models.json", render.as_json(models).encode())
+        self._write("memory.png", figure)
+        self._write("memory.csv", table.getvalue().encode())
         return {kind: str(self.folder / f"memory.{kind}") for kind in ("json", "csv", "png")}
 
     def _change(self, change: Callable[[list[Row]], list[Row]]) -> None:
         """Change what is kept now: a command on another machine may have added to it since this one read it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / "memory.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock.alone(self.folder / "memory.lock"):
             path = self.folder / "memory.json"
             self.rows = change(json.loads(path.read_text()) if path.exists() else [])
-            self._write(path.name, json.dumps(self.rows, indent=1))
+            self._write(path.name, json.dumps(self.rows, indent=1).encode())
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         """Whoever reads it meanwhile, or after a kill, finds the last one whole."""
         part = self.folder / f"{name}.{os.getpid()}.part"
-        part.write_text(text)
+        part.write_bytes(content)
         part.replace(self.folder / name)
 
 

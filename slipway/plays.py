@@ -43,6 +43,15 @@ def locked_beside(options: argparse.Namespace, command: str, machines: Iterable[
         yield
 
 
+def syncing(folder: Path) -> AbstractContextManager[None]:
+    """Keep other machines' syncs out of a project's folder: what was compared must still be so when it is changed."""
+
+    def waiting() -> None:
+        print(f"Waiting for another command, which syncs {folder}.", file=sys.stderr)
+
+    return lock.alone(lock.of_folder(STATE, folder), waiting)
+
+
 def lab_starting(command: str) -> AbstractContextManager[None]:
     """Keep `lab down` and another start off the lab; commands on its machines go on."""
     return _held(lock.of_start(STATE), command, "the start of the lab")

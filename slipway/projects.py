@@ -97,7 +97,8 @@ def sync(options: argparse.Namespace) -> Exit:
         "project_delete": "delete" in options,
     }
     check = "dry_run" in options
-    result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables, Progress(check=check), check)
+    with plays.syncing(folder):
+        result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables, Progress(check=check), check)
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)

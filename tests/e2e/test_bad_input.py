@@ -57,6 +57,7 @@ VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
     ({"ec2_instance_image_name": "no-such-image-*"}, ["ec2_instance_image_name", "no-such-image-*"]),
     ({"slipway_name": False}, ["ec2_instance_name", "False"]),
     ({"stack_registry": ""}, ["stack_common_image_by", '"controller"', "without a registry", "Allowed: host"]),
+    ({"stack_common_image_by": "laptop"}, ["stack_common_image_by", "laptop", "host", "controller"]),
     ({"stack_services": [True]}, ["stack_services", "[true]"]),
     ({"stack_services": []}, ["stack_services", "at least one"]),
     ({"stack_jupyter_port": 0}, ["stack_jupyter_port", "0", "1024 to 65535"]),

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import docker
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.support.interruptions import begin, kill, started, task
 
 pytestmark = pytest.mark.xdist_group("machine")
 
 SHOWN = "docker inspect slipway-jupyter-1 --format '{{.Config.Image}} {{.Image}} {{.State.Health.Status}}'"
+FOLDER = Path("roles/stack/files/compose/jupyter")
 #: A file of the image, in the checkout and in the container.
-FILE = "roles/stack/files/compose/jupyter/slipway_memory.py"
+FILE = FOLDER / "slipway_memory.py"
 THERE = "docker exec slipway-jupyter-1 python -c 'import slipway_memory; print(open(slipway_memory.__file__).read())'"
 
 
-def shown(machine: Checkout) -> list[str]:
+def shown(machine: Checkout, name: str = "slipway") -> list[str]:
     """Jupyter's image by its name and by its id, and Jupyter's health."""
-    return machine.on_host(SHOWN).split()
+    return machine.on_host(SHOWN, machine=name).split()
+
+
+def built(name: str) -> str | None:
+    """The id of what this computer's engine has built under the name, for one machine: any, for all build the same."""
+    found = {image.id for image in docker.from_env().images.list() if any(tag.startswith(f"{name}-") for tag in image.tags)}
+    return found.pop() if len(found) == 1 else None
+
+
+@pytest.fixture(scope="module")
+def second(machine: Checkout) -> Iterator[list[str]]:
+    """The words that name a second machine, with Jupyter alone; it is up."""
+    words = ["--name", "second"]
+    machine.answer("up", *words, "--services", "jupyter")
+    yield words
+    machine.answer("destroy", "second", "--yes")
 
 
 def test_a_machine_fetches_what_this_computer_has_built(machine: Checkout) -> None:
     name, image, _ = shown(machine)
-    assert docker.from_env().images.get(name).id == image
+    assert built(name) == image
     digests = machine.on_host(f"docker image inspect {name} --format '{{{{join .RepoDigests \" \"}}}}'").split()
     assert any(digest.startswith("registry.lab:5000/slipway/jupyter@sha256:") for digest in digests), digests
 
@@ -36,7 +56,27 @@ def test_a_changed_file_makes_another_image(machine: Checkout) -> None:
     name, image, health = shown(machine)
     assert name != before[0]
     assert health == "healthy"
-    assert docker.from_env().images.get(name).id == image
+    assert built(name) == image
     assert "# changed" in machine.on_host(THERE)
     # The old image is still there, in case the change is taken back.
     assert machine.on_host(f"docker image inspect {before[0]} --format '{{{{.Id}}}}'").strip() == before[1]
+
+
+@pytest.mark.long
+def test_killed_while_it_is_built_and_then_built_for_two_machines_at_once(machine: Checkout, second: list[str], tmp_path: Path) -> None:
+    before = shown(machine)
+    # What comes after it in the image is made anew: pip takes long enough for the other machine's command to build it too.
+    with (machine.path / FOLDER / "requirements.txt").open("a") as file:
+        file.write("# changed\n")
+    kill(machine, begin(machine, ["up"], task("Build the image on this computer")))
+    told = [tmp_path / "first", tmp_path / "second"]
+    both = [started(machine, ["up", *words], file) for words, file in zip(([], [*second, "--services", "jupyter"]), told, strict=True)]
+    assert [command.process.wait(timeout=600) for command in both] == [0, 0], [file.read_text() for file in told]
+    names = set()
+    for machine_name in ("slipway", "second"):
+        name, _, health = shown(machine, machine_name)
+        assert health == "healthy"
+        assert "# changed" in machine.on_host("docker exec slipway-jupyter-1 cat /tmp/slipway/requirements.txt", machine=machine_name)
+        names.add(name)
+    assert len(names) == 1
+    assert names != {before[0]}

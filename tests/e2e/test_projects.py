@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
+from slipway import lock
 from tests.conftest import Checkout
+from tests.e2e.support.interruptions import started
 from tests.e2e.support.projects import make, python, run
 from tests.e2e.support.refusals import changes
 
@@ -72,6 +75,28 @@ def test_seeds_run_once_and_reseed_asks(projects: Checkout) -> None:
     assert sql(projects, "left", "SELECT answer FROM more") == "42"
     assert sql(projects, "left", "SELECT to_regclass('mine') IS NULL") == "t"
     assert sql(projects, "right", "SELECT who FROM mine") == "right"
+
+
+def test_a_dry_run_tells_of_the_first_packages(projects: Checkout) -> None:
+    settings = projects.path / "left/slipway.yml"
+    before, containers = settings.read_text(), projects.containers()
+    settings.write_text(yaml.safe_dump(yaml.safe_load(before) | {"packages": {"pip": ["humanize==4.13.0"]}}))
+    told = projects.orchestrate("deploy", "left", "--dry-run")
+    settings.write_text(before)
+    assert told.returncode == 0, told.stderr
+    assert "changes would be made" in told.stdout
+    assert not told.stdout.startswith("0 ")
+    assert projects.containers() == containers
+
+
+def test_syncs_of_one_folder_with_two_machines_follow_each_other(projects: Checkout) -> None:
+    folder = projects.path / "left"
+    with lock.alone(lock.of_folder(projects.path / ".slipway", folder)):
+        waits = started(projects, ["pull", "left"]).process
+        with pytest.raises(subprocess.TimeoutExpired):
+            waits.wait(timeout=5)
+        assert projects.plays() == []
+    assert waits.wait(timeout=120) == 0
 
 
 def test_an_init_script_that_fails_is_not_healthy(projects: Checkout) -> None:

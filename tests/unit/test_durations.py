@@ -97,3 +97,11 @@ def test_what_is_no_log_is_refused(words: list[str]) -> None:
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) <= 6
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(tmp_path: Path) -> None:
+    words = [sys.executable, PROJECT / "tools" / "durations", written(tmp_path / "new.tsv", ROWS)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -59,7 +59,7 @@ def notebook(folder: Path, name: str, source: str = "ipynb/big data.ipynb", **to
 def test_of_each_notebook_the_last_run_counts(tmp_path: Path) -> None:
     assert killed.of_runs(tmp_path) == []
     notebook(tmp_path, "20260501T120000-big data.ipynb")
-    notebook(tmp_path, "20260501T120001-mended.ipynb", source="ipynb/mended.ipynb")
+    notebook(tmp_path, "20260501T120001.481516-mended.ipynb", source="ipynb/mended.ipynb")
     notebook(tmp_path, "20260501T120002-mended.ipynb", exit_code=0)
     notebook(tmp_path, "20260501T120003-running.ipynb", exit_code=None)
     (tmp_path / "runs" / "20260501T120004-edited.ipynb").write_text("{")

@@ -71,6 +71,16 @@ def test_what_another_machine_adds_meanwhile_stays(kept: Measurements) -> None:
     assert [(each["rows"], each["model"]) for each in rows] == [(100, None), (1000, None), (100, "SVC")]
 
 
+def test_what_dies_on_a_small_machine_does_not_replace_what_ended_on_a_large_one(kept: Measurements) -> None:
+    beside = Measurements.of("lab", "registry.lab:5000/slipway/jupyter@sha256:00ff")
+    kept.add([row(100, 20, ended="out of memory"), row(1000, 20)])
+    # Both measure it at once; the large one is done first.
+    beside.add([row(100, 20, limit=2668)])
+    kept.add([row(100, 20, ended="out of memory")])
+    beside.add([row(1000, 20, limit=2668)])
+    assert [(each["rows"], each["ended"], each["limit_mib"]) for each in beside.rows] == [(100, "done", 2668), (1000, "done", 2668)]
+
+
 def test_what_died_is_measured_again_where_there_is_more_memory(kept: Measurements) -> None:
     kept.add([{"baseline": "no notebook"}, row(100, 20), row(1000, 20), row(100, 20, "SVC"), row(1000, 20, "SVC", "out of memory")])
     assert missing(kept) == []

@@ -86,9 +86,11 @@ class Tunnel:
     def promised(self) -> set[int]:
         """The ports of the tunnels beside this one: one that is closed for a while comes back to its own."""
         found = set()
-        for memory in Path(self.params["beside"] or self.memory.parent.parent).rglob(self.memory.name):
-            with suppress(OSError, ValueError):
-                found.add(json.loads(memory.read_text()).get("port"))
+        # Not Path.rglob, which ends with an error where another machine's folder is removed meanwhile.
+        for folder, _, files in os.walk(self.params["beside"] or self.memory.parent.parent):
+            if self.memory.name in files:
+                with suppress(OSError, ValueError):
+                    found.add(json.loads(Path(folder, self.memory.name).read_text()).get("port"))
         return found
 
     def address(self) -> str:
