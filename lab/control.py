@@ -68,8 +68,8 @@ def up(report: Report = print) -> Lab:
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
         lab = _start_registry(client, lab, tags["registry"])
-        # One that answers goes on: commands on other machines may be talking to it. It looks what became of its hosts.
-        if not _serves(lab) and not _asked(lab, config.HOSTS):
+        # One that answers goes on: commands on other machines may be talking to it. It checks what became of its hosts.
+        if not _serves(lab) and not (_identity(lab) and _asked(lab, config.HOSTS)):
             report("starting the EC2 API")
             lab = _start_api(lab, tags["host"])
         images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))

@@ -195,19 +195,21 @@ def restore() -> None:
 
 
 def believe_hosts(moving: bool = False) -> None:
-    """Take over what became of the hosts outside of the lab; of instances on their way to another state only where nobody moves them."""
-    before = [(instance, instance._state) for instance in everyone()]
+    """Take over what became of the hosts outside of the lab. `moving` ones too: those between two states, if no other thread moves them."""
+    before = [(instance, instance._state, instance._state.name) for instance in everyone()]
     running = World.hosts.running()
-    for instance, state in before:
-        # A state is replaced where it changes: one that is another object by now has changed since the hosts were looked at.
-        if state.name == "terminated" or instance._state is not state or (state.name not in ("running", "stopped") and not moving):
+    for instance, state, name in before:
+        # The lab replaces a state, moto changes its name: neither happened while the hosts were looked at.
+        if instance._state is not state or state.name != name:
+            continue
+        if name == "terminated" or (name not in ("running", "stopped") and not moving):
             continue
         if instance.id not in running:
             log.warning("%s has lost its host: terminated", instance.id)
             instance._state = copy.copy(_TERMINATED)
         elif running[instance.id]:
             instance._state = copy.copy(_RUNNING)
-        elif state.name != "stopped":
+        elif name != "stopped":
             # moto's own stop, which takes the public address back.
             Instance.stop(instance)
             instance._state = copy.copy(_STOPPED)

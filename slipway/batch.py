@@ -9,14 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from slipway import arguments, executed, killed, lab, plays, projects, render
-from slipway.model import Exit, RefusalError, Result
+from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
 
 
@@ -75,10 +75,18 @@ def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Resul
     return result
 
 
-def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress) -> Result:
-    """Bring back the executed notebook, then the files that it made."""
+def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress, wait: bool = True) -> Result:
+    """Bring back the executed notebook, then the files that it made. Without `wait` that fails if another command syncs the folder."""
     variables = arguments.common(options) | {"project_path": str(folder), "project_fetched": [output]}
-    with plays.syncing(folder):
+    with ExitStack() as held:
+        try:
+            with told_by_signals():
+                held.enter_context(plays.syncing(folder, wait))
+        except (RefusalError, KeyboardInterrupt) as ended:
+            # A result like any other: a machine that is larger for this run only still has its way back before it.
+            why = str(ended) or f"Interrupted, while another command was syncing the folder {folder}."
+            failure = Failure("Wait for the folder", "localhost", f"{why} {output} stays on the machine.", Exit.REFUSED)
+            return Result(failure, 0, 0.0, {}, Path())
         return plays.play("run", "playbooks/project/back.yml", options, variables, progress)
 
 

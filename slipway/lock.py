@@ -49,7 +49,10 @@ def of_folder(state: Path, folder: Path) -> Path:
 
 @contextmanager
 def alone(lock: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock, once no other process has it: for what is short, and never refused. `waiting` is called where it has to wait."""
+    """Hold the lock, as soon as no other process has it. `waiting` is called before a wait, and may refuse it.
+
+    It is not shared with a play: if the wrapper alone is killed, the play goes on without it.
+    """
     lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as held_until:
         descriptor = _open(lock, held_until)

@@ -53,12 +53,12 @@ class Measurements:
         return cls(folder, json.loads(path.read_text()) if path.exists() else [])
 
     def add(self, found: Sequence[Row]) -> None:
-        """In the place of older ones of the same; but what came to its end on another machine meanwhile stays, where this did not."""
+        """In the place of older ones of the same; but what a machine with more memory has found meanwhile stays, if this did not end."""
 
         def change(rows: list[Row]) -> list[Row]:
-            done = {_key(row) for row in rows if row.get("ended") == "done"}
-            better = {_key(row): row for row in found if row.get("ended") in (None, "done") or _key(row) not in done}
-            return [row for row in rows if _key(row) not in better] + list(better.values())
+            kept = {_key(row): row for row in rows}
+            taken = {_key(row): row for row in found if not _beyond(row, kept.get(_key(row)))}
+            return [row for row in rows if _key(row) not in taken] + list(taken.values())
 
         self._change(change)
 
@@ -123,6 +123,13 @@ class Measurements:
         part = self.folder / f"{name}.{os.getpid()}.part"
         part.write_bytes(content)
         part.replace(self.folder / name)
+
+
+def _beyond(row: Row, kept: Row | None) -> bool:
+    """Whether what is kept says more than a row that did not come to its end."""
+    if kept is None or row.get("ended") in (None, "done"):
+        return False
+    return bool(kept["ended"] == "done" or kept["limit_mib"] > row["limit_mib"])
 
 
 def _key(row: Row) -> tuple[Any, ...]:

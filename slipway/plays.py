@@ -43,11 +43,16 @@ def locked_beside(options: argparse.Namespace, command: str, machines: Iterable[
         yield
 
 
-def syncing(folder: Path) -> AbstractContextManager[None]:
-    """Keep other machines' syncs out of a project's folder: what was compared must still be so when it is changed."""
+def syncing(folder: Path, wait: bool = True) -> AbstractContextManager[None]:
+    """Keep syncs with other machines out of a project's folder: what was compared must still be so when it is changed.
+
+    Raises RefusalError if another command has the folder and `wait` is false.
+    """
 
     def waiting() -> None:
-        print(f"Waiting for another command, which syncs {folder}.", file=sys.stderr)
+        if not wait:
+            raise RefusalError(f"Another command is syncing the folder {folder}.")
+        print(f"Waiting: another command is syncing the folder {folder}. Ctrl-C ends the wait.", file=sys.stderr)
 
     return lock.alone(lock.of_folder(STATE, folder), waiting)
 

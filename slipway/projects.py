@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def sync(options: argparse.Namespace) -> Exit:
         "project_delete": "delete" in options,
     }
     check = "dry_run" in options
-    with plays.syncing(folder):
+    with nullcontext() if check else plays.syncing(folder):
         result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables, Progress(check=check), check)
     if result.failure:
         return plays.failed(options, result, result.failure)
@@ -172,7 +173,8 @@ def packages(options: argparse.Namespace) -> Exit:
         print(render.as_json({"project": settings["name"], "packages": found}) if options.json else adopt.text(found))
         return Exit.DONE
     kept = result.published.get("kept")
-    done = {"added": [], "left": []} if kept else adopt.adopt(folder, settings, found)
+    with plays.syncing(folder):
+        done = {"added": [], "left": []} if kept else adopt.adopt(folder, settings, found)
     document = {"project": settings["name"], "packages": found, **done, "kept": kept}
     print(
         render.as_json(document) if options.json else adopt.told(document, f"{plays.command(options, 'deploy')} {shlex.quote(str(folder))}")

@@ -149,7 +149,8 @@ def come_back(options: argparse.Namespace, burst: Burst, published: Mapping[str,
     todo, fetched = left(burst, published["instance"]["resize_to"]), None
     if todo.results == "before":
         wait(options, burst, published["ssh_config"], progress)
-        fetched = fetch(options, burst, progress)
+        # The larger machine does not wait for another one's sync: it comes back first then.
+        fetched = fetch(options, burst, progress, wait_for_folder=False)
     back = plays.play("run", RESIZE, options, arguments.common(options) | dict(todo.back), progress)
     lost = fetched is not None and fetched.failure is not None and not burst.result.exists()
     if not back.failure and (todo.results == "after" or lost):
@@ -171,10 +172,10 @@ def still(options: argparse.Namespace, burst: Burst, rollback: bool = False) -> 
     return f"The machine may still be the {burst.wanted}, which costs. Make it the {burst.origin} again with: {back}"
 
 
-def fetch(options: argparse.Namespace, burst: Burst, progress: Progress) -> Result | None:
+def fetch(options: argparse.Namespace, burst: Burst, progress: Progress, wait_for_folder: bool = True) -> Result | None:
     """Bring the results to the project's folder, where this computer has it."""
     if projects.is_project(burst.folder, burst.project):
-        return batch.fetch(options, burst.folder, burst.output, progress)
+        return batch.fetch(options, burst.folder, burst.output, progress, wait_for_folder)
     there = shlex.quote(str(PurePosixPath("projects", burst.project, "work", burst.output)))
     command = f"{plays.command(options, 'ssh')} {shlex.quote(f'cat {there}')} > {shlex.quote(burst.run)}"
     progress.say(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,13 +90,16 @@ def test_a_dry_run_tells_of_the_first_packages(projects: Checkout) -> None:
     assert projects.containers() == containers
 
 
-def test_syncs_of_one_folder_with_two_machines_follow_each_other(projects: Checkout) -> None:
-    folder = projects.path / "left"
+def test_syncs_of_one_folder_with_two_machines_take_turns(projects: Checkout, tmp_path: Path) -> None:
+    folder, told = projects.path / "left", tmp_path / "told"
     with lock.alone(lock.of_folder(projects.path / ".slipway", folder)):
-        waits = started(projects, ["pull", "left"]).process
-        with pytest.raises(subprocess.TimeoutExpired):
-            waits.wait(timeout=5)
+        waits = started(projects, ["pull", "left"], told).process
+        while "Waiting: another command is syncing the folder" not in told.read_text():
+            assert waits.poll() is None
+            time.sleep(0.1)
         assert projects.plays() == []
+        # A check changes nothing, and does not wait.
+        assert projects.orchestrate("pull", "left", "--dry-run").returncode == 0
     assert waits.wait(timeout=120) == 0
 
 

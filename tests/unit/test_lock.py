@@ -98,3 +98,19 @@ def test_a_play_keeps_the_lab_of_its_killed_wrapper(tmp_path: Path) -> None:
         pass
     with lock.held(lock.path(tmp_path, "lab", "b"), "another"):
         pass
+
+
+def test_who_wants_it_alone_waits_for_the_first_to_end(tmp_path: Path) -> None:
+    path, waited = lock.of_folder(tmp_path, tmp_path), []
+    first = start(HOLD.replace("lock.held(Path(sys.argv[1]), 'a test')", "lock.alone(Path(sys.argv[1]))") + READY, str(path))
+    assert line(first) == "held"
+
+    def waiting() -> None:
+        waited.append(first.poll())
+        first.kill()
+
+    with lock.alone(path, waiting):
+        assert first.wait() == -9
+    with lock.alone(path, waiting):
+        pass
+    assert waited == [None]

@@ -78,7 +78,10 @@ def test_what_dies_on_a_small_machine_does_not_replace_what_ended_on_a_large_one
     beside.add([row(100, 20, limit=2668)])
     kept.add([row(100, 20, ended="out of memory")])
     beside.add([row(1000, 20, limit=2668)])
-    assert [(each["rows"], each["ended"], each["limit_mib"]) for each in beside.rows] == [(100, "done", 2668), (1000, "done", 2668)]
+    beside.add([row(5000, 20, ended="cut", limit=2668)])
+    kept.add([row(5000, 20, ended="out of memory")])
+    assert kept.found((None, 5000, 20, None))["limit_mib"] == 2668
+    assert [(each["rows"], each["ended"], each["limit_mib"]) for each in beside.rows[:2]] == [(100, "done", 2668), (1000, "done", 2668)]
 
 
 def test_what_died_is_measured_again_where_there_is_more_memory(kept: Measurements) -> None:

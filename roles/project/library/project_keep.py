@@ -9,6 +9,7 @@ short_description: Remember what project_plan has planned as the last sync, now 
 options:
   path: {type: path, required: true, description: The project folder.}
   state_dir: {type: path, required: true, description: Folder for what is remembered.}
+  direction: {type: str, choices: [push, pull], required: true, description: After a pull the folder where files arrive is removed too.}
 """
 
 import os
@@ -23,15 +24,22 @@ from ansible.module_utils.project_tree import INCOMING
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        {"path": {"type": "path", "required": True}, "state_dir": {"type": "path", "required": True}}, supports_check_mode=True
+        {
+            "path": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
+            "direction": {"type": "str", "choices": ["push", "pull"], "required": True},
+        },
+        supports_check_mode=True,
     )
     if not module.check_mode:
         state, incoming = Path(module.params["state_dir"]), Path(module.params["path"], INCOMING)
         # Atomic: a reader finds the old one or the new one.
         os.replace(state / "sync-next.json", state / "sync.json")
-        shutil.rmtree(incoming, ignore_errors=True)
-        with suppress(OSError):
-            incoming.parent.rmdir()
+        # After a push there may be another machine's pull at work in it.
+        if module.params["direction"] == "pull":
+            shutil.rmtree(incoming, ignore_errors=True)
+            with suppress(OSError):
+                incoming.parent.rmdir()
     module.exit_json(changed=False)
 
 
