@@ -67,10 +67,14 @@ def test_killed_while_it_is_built_and_then_built_for_two_machines_at_once(machin
     # What comes after it in the image is made anew: pip takes long enough for the other machine's command to build it too.
     with (machine.path / FOLDER / "requirements.txt").open("a") as file:
         file.write("# changed\n")
+    told = machine.orchestrate("up", "--dry-run")
+    assert told.returncode == 0, told.stderr
+    assert "changes would be made" in told.stdout
+    assert tags("slipway/jupyter:").keys() == there
     kill(machine, begin(machine, ["up"], task("Build the image on this computer")))
-    told = [tmp_path / "first", tmp_path / "second"]
-    both = [started(machine, ["up", *words], file) for words, file in zip(([], [*second, "--services", "jupyter"]), told, strict=True)]
-    assert [command.process.wait(timeout=600) for command in both] == [0, 0], [file.read_text() for file in told]
+    logs = [tmp_path / "first", tmp_path / "second"]
+    both = [started(machine, ["up", *words], file) for words, file in zip(([], [*second, "--services", "jupyter"]), logs, strict=True)]
+    assert [command.process.wait(timeout=600) for command in both] == [0, 0], [file.read_text() for file in logs]
     names = set()
     for machine_name in ("slipway", "second"):
         name, _, health = shown(machine, machine_name)
