@@ -91,8 +91,13 @@ def test_push_and_pull(examples: Checkout) -> None:
     here, there = examples.path / "examples/adult", "projects/adult/work"
     examples.on_host(f"echo kept > {there}/data/only-there.txt; echo theirs >> {there}/lib/slow.py")
     (here / "data/only-here.txt").write_text("sent\n")
+    # What another machine's pull is just writing.
+    arriving = here / ".slipway/incoming/half"
+    arriving.parent.mkdir(parents=True)
+    arriving.touch()
     sent = examples.answer("push", "examples/adult")
     assert sent["moved"] == ["data/only-here.txt"]
+    assert arriving.exists()
     assert examples.on_host(f"cat {there}/data/only-there.txt {there}/data/only-here.txt").split() == ["kept", "sent"]
     with (here / "lib/slow.py").open("a") as text:
         text.write("ours\n")
@@ -103,6 +108,7 @@ def test_push_and_pull(examples: Checkout) -> None:
         assert "--overwrite" in refused.stderr
     back = examples.answer("pull", "examples/adult", "--overwrite")
     assert set(back["moved"]) == {"data/only-there.txt", "lib/slow.py"}
+    assert not arriving.parent.parent.exists()
     assert (here / "lib/slow.py").read_text() == SLOW + "theirs\n"
     # What was removed here is removed there only when that is asked for.
     (here / "lib/slow.py").unlink()
