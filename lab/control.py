@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import ipaddress
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
 
 import docker
 import yaml
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import certificates, config, engine, images
+from lab import certificates, config, engine, images, process
 from lab.config import LABEL, PROJECT, REGISTRY, Lab, LabError
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
@@ -32,9 +26,7 @@ from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
 #: hides a secret's value wherever it stands in its output.
 CREDENTIALS = {"access_key": "slipway-lab-key", "secret_key": "slipway-lab-secret"}
 REGION = "us-east-1"
-_FIRST_PORT = 5180
 _LABS = 40
-_API_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -69,9 +61,9 @@ def up(report: Report = print) -> Lab:
         _make_network(client, lab, public_network(lab), lab.public_cidr)
         lab = _start_registry(client, lab, tags["registry"])
         # One that answers goes on: commands on other machines may be talking to it. It checks what became of its hosts.
-        if not _serves(lab) and not (_identity(lab) and _asked(lab, config.HOSTS)):
+        if not _serves(lab) and not (process.identity(lab) and process.asked(lab, config.HOSTS)):
             report("starting the EC2 API")
-            lab = _start_api(lab, tags["host"])
+            lab = process.start(lab, tags["host"])
         images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))
         _write_inventory(lab)
     return lab
@@ -85,7 +77,7 @@ def down(report: Report = print) -> None:
         return
     # Where its records were lost, the id alone, which its folder gives, finds what is left of it.
     lab = lab or Lab(config.default_root(), 0, 0)
-    _stop_api()
+    process.stop()
     _close_tunnels(lab)
     with engine.alone(report):
         client = engine.connect(report)
@@ -120,7 +112,7 @@ def status() -> Status:
     registry = running.get(_registry_name(lab), False) and ports <= {lab.registry_port}
     hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
     endpoint = known.endpoint if known else None
-    return Status(endpoint, bool(known and _identity(known)), registry, hosts)
+    return Status(endpoint, bool(known and process.identity(known)), registry, hosts)
 
 
 def _is_whole(lab: Lab) -> bool:
@@ -135,7 +127,7 @@ def _serves(lab: Lab) -> bool:
 
 
 def _agrees(lab: Lab) -> bool:
-    identity = _identity(lab)
+    identity = process.identity(lab)
     if identity is None:
         return False
     hosts = status().hosts
@@ -154,7 +146,7 @@ def _new_lab(client: docker.DockerClient) -> Lab:
     pools = [pool["Subnet"] for network in client.networks.list() for pool in network.attrs["IPAM"]["Config"] or [] if "Subnet" in pool]
     taken = [network for network in map(ipaddress.ip_network, pools) if isinstance(network, IPv4Network)] + _routed()
     for number in range(_LABS):
-        lab = Lab(root=config.default_root(), port=_free_port(), number=number)
+        lab = Lab(root=config.default_root(), port=process.free_port(), number=number)
         if not any(network.overlaps(wanted) for network in taken for wanted in (lab.vpc_cidr, lab.public_cidr)):
             lab.save()
             return lab
@@ -171,18 +163,6 @@ def _routed() -> list[IPv4Network]:
     words = [(int(route[1], 16), int(route[7], 16)) for route in routes]
     numbers = [tuple(int.from_bytes(word.to_bytes(4, sys.byteorder), "big") for word in pair) for pair in words]
     return [IPv4Network((address, mask.bit_count())) for address, mask in numbers if mask]
-
-
-def _free_port() -> int:
-    for port in range(_FIRST_PORT, _FIRST_PORT + 100):
-        if _is_free(port):
-            return port
-    raise LabError(f"No free loopback port from {_FIRST_PORT} to {_FIRST_PORT + 99}.")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: IPv4Network) -> None:
@@ -225,67 +205,6 @@ def _start_registry(client: docker.DockerClient, lab: Lab, image: str) -> Lab:
     lab = dataclasses.replace(lab, registry_port=int(binding["HostPort"]))
     lab.save()
     return lab
-
-
-def _start_api(lab: Lab, host_image: str) -> Lab:
-    """Start the API, at another port where the lab's was taken meanwhile; return the lab with its port."""
-    _stop_api()
-    if not _is_free(lab.port):
-        lab = dataclasses.replace(lab, port=_free_port())
-        lab.save()
-    with lab.log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab", "serve", host_image],
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    deadline = time.monotonic() + _API_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if _identity(lab):
-            return lab
-        time.sleep(0.1)
-    lines = lab.log_file.read_text(errors="replace").strip().splitlines()[-5:]
-    raise LabError("\n".join([f"The lab's EC2 API does not answer at {lab.endpoint}. The end of {lab.log_file}:", *lines]))
-
-
-def _stop_api() -> None:
-    """End the API of this folder, told by its command line and its folder: what was written down may be lost or old."""
-    for pid in _api_processes():
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _API_SECONDS
-    while time.monotonic() < deadline and any(_api_processes()):
-        time.sleep(0.05)
-    for pid in _api_processes():
-        os.kill(pid, signal.SIGKILL)
-
-
-def _api_processes() -> list[int]:
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        # One that has ended meanwhile, is another user's, or was not waited for yet, has nothing to read.
-        with contextlib.suppress(OSError):
-            if b"\0-m\0lab\0serve\0" in (process / "cmdline").read_bytes() and (process / "cwd").samefile(PROJECT):
-                found.append(int(process.name))
-    return found
-
-
-def _identity(lab: Lab) -> dict[str, Any] | None:
-    """What the lab's API says of itself, or None where it does not answer, or another lab has its port."""
-    return _asked(lab, config.IDENTITY, 5)
-
-
-def _asked(lab: Lab, path: str, seconds: float = _API_SECONDS) -> dict[str, Any] | None:
-    # A proxy knows nothing of this machine's loopback.
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(lab.endpoint + path, timeout=seconds) as answer:
-            said = dict(json.load(answer))
-    except (OSError, ValueError):
-        return None
-    return said if said.get("lab") == lab.id else None
 
 
 def _close_tunnels(lab: Lab) -> None:

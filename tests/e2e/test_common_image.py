@@ -64,7 +64,7 @@ def test_a_changed_file_makes_another_image(machine: Checkout) -> None:
 @pytest.mark.long
 def test_killed_while_it_is_built_and_then_built_for_two_machines_at_once(machine: Checkout, second: list[str], tmp_path: Path) -> None:
     before, there = shown(machine), tags("slipway/jupyter:").keys()
-    # What comes after it in the image is made anew: pip takes long enough for the other machine's command to build it too.
+    # pip installs again then, which takes long enough for the other machine's command to build the image too.
     with (machine.path / FOLDER / "requirements.txt").open("a") as file:
         file.write("# changed\n")
     told = machine.orchestrate("up", "--dry-run")
