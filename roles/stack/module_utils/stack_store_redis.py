@@ -1,16 +1,13 @@
-"""What each store's own client is told, to say what its store holds."""
+"""Redis's fingerprint, by redis-cli."""
 
 from __future__ import annotations
 
-# Of every table its rows' number and the sum of their hashes, in which their order does not count. Partitions are tables themselves.
-POSTGRES = """
-SELECT format('SELECT json_build_array(%L, count(*), '
-              'coalesce(sum((''x'' || left(md5(record_send(slipway_row)), 16))::bit(64)::bigint::numeric), 0)) '
-              'FROM ONLY %I.%I AS slipway_row', current_database() || '.' || n.nspname || '.' || c.relname, n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)'
-ORDER BY 1 \\gexec
-"""
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.stack_store import Session, fingerprint
 
 # A page of the keys that do not expire: of each its name's hash, and that of its value, in which the order of what has none does not
 # count. No value is in memory as a whole, and none twice, for a small Redis has no room for it.
@@ -73,32 +70,36 @@ end
 return table.concat(said, " ")
 """
 
-# For each line that it is given, a mark: where the journal has moved on since, of every collection what mongod itself hashes it to, and its
-# documents' number.
-MONGO = """
-const fs = require("fs"), admin = db.getSiblingDB("admin");
-function line() {
-  for (let text = "", one = Buffer.alloc(1);;) {
-    try {
-      if (!fs.readSync(0, one)) quit(0);
-    } catch (error) {
-      if (error.code === "EAGAIN") { sleep(20); continue; }
-      if (error.code === "EOF") quit(0);
-      throw error;
-    }
-    if (one[0] === 10) return text;
-    text += one.toString();
-  }
-}
-admin.auth({user: "slipway", pwd: fs.readFileSync("/run/secrets/mongo_password", "utf8").trimEnd()});
-for (;;) {
-  const known = line(), server = admin.serverStatus();
-  const mark = String(server.wiredTiger.log["log write operations"]), found = {};
-  const names = known === mark ? [] : admin.runCommand({listDatabases: 1, nameOnly: true}).databases.map((each) => each.name);
-  for (const name of names.filter((each) => !["local", "config"].includes(each))) {
-    const one = db.getSiblingDB(name), hash = one.runCommand({dbHash: 1});
-    found[name] = Object.entries(hash.collections).map(([each, md5]) => [each, one.getCollection(each).countDocuments({}), md5]);
-  }
-  fs.writeSync(1, JSON.stringify({mark, found}) + "\\n");
-}
-"""
+
+class Redis(Session):
+    """By redis-cli. The mark is the number of changes since the last save, and when that was."""
+
+    def __init__(self, container: Mapping[str, Any], _: str) -> None:
+        shell = "REDISCLI_AUTH=$(cat /run/secrets/redis_password) exec redis-cli --raw"
+        # Without a server it waits for the next line all the same.
+        refusal = r"(\(error\) )?[A-Z]{3,} |Could not connect|Error|Server closed"
+        super().__init__(["exec", "--interactive", container["Id"], "sh", "-c", shell], "slipway ", refusal)
+
+    def _run(self, script: str, *arguments: str) -> list[str]:
+        # redis-cli reads a quoted word as JSON has it.
+        return self.ask(" ".join(["EVAL", json.dumps(script), "0", *arguments])).split()[1:]
+
+    def read(self, known: str) -> dict[str, Any]:
+        self.ask("SELECT 0\nECHO 'slipway '")
+        info = self._run(REDIS_INFO)
+        mark = " ".join(word for word in info if not word.startswith("db"))
+        if mark == known:
+            return {"mark": mark}
+        parts, keys = {}, 0
+        for name in sorted(word[2:].partition(":")[0] for word in info if word.startswith("db")):
+            self.ask(f"SELECT {name}\nECHO 'slipway '")
+            # By key: a scan may show one twice.
+            found, cursor = {}, ""
+            while cursor != "0":
+                cursor, *page = self._run(REDIS, cursor or "0")
+                found.update({each[:40]: each[40:] for each in page})
+            # A database of keys that expire is gone with them.
+            if found:
+                parts[f"database {name}"] = hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
+                keys += len(found)
+        return fingerprint(mark, f"{keys} keys", parts)
