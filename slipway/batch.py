@@ -129,7 +129,7 @@ def execute(options: argparse.Namespace, ssh_config: str, wanted: Job) -> int:
     """Run it, with what it says as it comes: to stderr where an answer for programs goes to stdout. Returns its exit code."""
     name = container(wanted.project, wanted.stamp)
     inside = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-TTY", "--quiet-pull", "--name", name, "batch"]
-    words = ["python", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
+    words = ["python", "-s", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
     line = f"cd projects/{shlex.quote(wanted.project)} && {shlex.join([*inside, *words])}"
     return followed(options, ssh_config, line, name)
 

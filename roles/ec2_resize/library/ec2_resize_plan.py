@@ -51,7 +51,6 @@ from typing import Any
 from ansible.module_utils.ec2_resize_rules import (
     BAD_INPUT,
     BURST,
-    FINGERPRINT,
     FROM,
     SINCE,
     STANDARD_QUOTA,
@@ -66,6 +65,7 @@ from ansible.module_utils.ec2_resize_rules import (
     fallbacks,
     needs_nvme,
     price,
+    unpacked,
     within,
 )
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -125,7 +125,7 @@ class Plan:
             "memory_mib": {name: facts["MemoryInfo"]["SizeInMiB"] for name, facts in types.items()},
             "price_per_hour": prices,
             "nvme": "" if needs_nvme(types[self.current]) else next((name for name in tried if needs_nvme(types[name])), ""),
-            "fingerprints": {key.removeprefix(FINGERPRINT): said for key, said in self.tags.items() if key.startswith(FINGERPRINT)},
+            "fingerprints": unpacked(self.tags),
             "since": self.tags.get(SINCE, ""),
             "burst": any(key.startswith(BURST) for key in self.tags),
             "caveats": list(caveats(types[self.origin], types[wanted])) if needed else [],

@@ -9,6 +9,8 @@ short_description: Stop the services of Compose projects in order, with fingerpr
 description:
   - Takes a fingerprint of each store and of the folders C(work) while everything serves. Stops every service that is no store, so that
     nobody writes, and takes anew what was written to since. Then stops the stores, each with time to flush.
+  - A home of Jupyter or a worker that an earlier version left in its container is copied into the stack's volume, which the containers
+    have from then on. Not with I(rest), which keeps the containers.
   - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them.
   - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out, for a larger
     machine may be its cure. Where anything else fails, what ran before runs again.
@@ -38,8 +40,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.stack_docker import DockerError
 from ansible.module_utils.stack_engine import AT_REST, RUNNING, STACK, ComposeError, Engine, alone, batch_runs, compose, folder, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError
+from ansible.module_utils.stack_home import add, take
 
 #: How long a service may take to end before it is killed: Jupyter asks its kernels to end, a store flushes.
 WRITER_SECONDS, STORE_SECONDS = 10, 60
@@ -77,7 +81,7 @@ def marked(stacks: Iterable[Mapping[str, Any]], rest: bool) -> None:
 
 
 def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Do it all. Raises StoreError, ComposeError and OSError, with everything running again that ran; BusyError with nothing done."""
+    """Do it all. Raises StoreError, ComposeError, DockerError and OSError, with all running again that ran; BusyError with nothing done."""
     if not stacks:
         return {"changed": False, "fingerprints": {}, "unread": [], "down_seconds": 0.0}
     by_stack = {stack["name"]: services(stack["name"]) for stack in stacks}
@@ -97,6 +101,10 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
                 taken = readers.take(perhaps=stores.keys() | notebooks)
             since = time.monotonic()
             every("stop", (item for name, item in found.items() if name not in stores and item["State"] in RUNNING), t=WRITER_SECONDS)
+            for stack in stacks if not asked["rest"] else []:
+                if names := take(stack["name"], by_stack[stack["name"]]):
+                    add(stack["directory"], names)
+                    readers.add_home(stack["name"], by_stack[stack["name"]][names[0]], stack["prefix"])
             if asked["fingerprints"]:
                 every("start", (item for name, item in stores.items() if name not in running))
                 taken = readers.take(taken, perhaps=sick)
@@ -141,7 +149,7 @@ def main() -> None:
             module.exit_json(**down(module.params, stacks))
     except BusyError as busy:
         module.fail_json(msg=f"{busy}.", exit_code=3)
-    except (StoreError, ComposeError, OSError, http.client.HTTPException) as failure:
+    except (StoreError, ComposeError, DockerError, OSError, http.client.HTTPException) as failure:
         module.fail_json(
             msg=f"{failure}. What ran before runs again, and `up` (of a project: `deploy`) gives it the limits of the memory that there is."
         )

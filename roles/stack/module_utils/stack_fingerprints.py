@@ -1,4 +1,4 @@
-"""Fingerprints of what the stores and the notebooks' folder hold: equal before and after, or something is lost.
+"""Fingerprints of what the stores, the notebooks' folder and their home hold: equal before and after, or something is lost.
 
 Each is taken by the store's own client, in its container, with its password from its file. Beside it stands a mark, which moves with every
 write: as long as it is the same, the fingerprint is.
@@ -14,8 +14,10 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
+from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_store import StoreError
 from ansible.module_utils.stack_store_files import Notebooks
+from ansible.module_utils.stack_store_home import Home
 from ansible.module_utils.stack_store_mongo import Mongo
 from ansible.module_utils.stack_store_postgres import Postgres
 from ansible.module_utils.stack_store_redis import Redis
@@ -30,33 +32,41 @@ _STARTING = re.compile("starting up|refused|could not connect|no such file|LOADI
 
 
 class Readers(ExitStack):
-    """Clients of the stores that there are, and of `notebooks`, the files in `directory`/work, until the end of the `with`.
+    """Clients of the stores that there are, of `notebooks`, the files in `directory`/work, and of `home`, the volume that Jupyter's
+    container has, until the end of the `with`.
 
     `containers` are those of the services, by name, as the engine lists them; each store may take `patience` seconds until it answers.
     Further stacks are added; the names of their stores begin with a `prefix`.
     """
 
-    def __init__(self, containers: Mapping[str, Mapping[str, Any]], directory: str, patience: int, prefix: str = "") -> None:
+    def __init__(self, project: str, containers: Mapping[str, Mapping[str, Any]], directory: str, patience: int, prefix: str = "") -> None:
         super().__init__()
         self._patience = patience
         self._readers: dict[str, Any] = {}
-        self.add(containers, directory, prefix)
+        self.add(project, containers, directory, prefix)
 
-    def add(self, containers: Mapping[str, Mapping[str, Any]], directory: str, prefix: str) -> None:
+    def add(self, project: str, containers: Mapping[str, Mapping[str, Any]], directory: str, prefix: str) -> None:
         """Read another stack too."""
         found: dict[str, Any] = {name: _CLIENTS[name](containers[name], directory) for name in STORES if name in containers}
         found["notebooks"] = Notebooks(directory)
         for name, reader in found.items():
             self._readers[prefix + name] = reader
             self.callback(reader.close)
+        if "jupyter" in containers and kept(project, containers["jupyter"]):
+            self.add_home(project, containers["jupyter"], prefix)
+
+    def add_home(self, project: str, container: Mapping[str, Any], prefix: str) -> None:
+        """Read a volume too that was made for this container's home."""
+        reader = self._readers[f"{prefix}home"] = Home(project, container)
+        self.callback(reader.close)
 
     @classmethod
     def of(cls, stacks: Sequence[Mapping[str, Any]], containers: Mapping[str, Mapping[str, Mapping[str, Any]]], patience: int) -> Readers:
         """Of at least one stack, of each its `name`, `directory` and `prefix`; the containers are by its name."""
         first, *others = stacks
-        readers = cls(containers[first["name"]], first["directory"], patience, first["prefix"])
+        readers = cls(first["name"], containers[first["name"]], first["directory"], patience, first["prefix"])
         for stack in others:
-            readers.add(containers[stack["name"]], stack["directory"], stack["prefix"])
+            readers.add(stack["name"], containers[stack["name"]], stack["directory"], stack["prefix"])
         return readers
 
     def take(

@@ -1,7 +1,9 @@
 """For every Python of the container: each password of /run/secrets in the environment (redis_password becomes REDIS_PASSWORD),
-and a place before the Jupyter server where memory runs out, which slipway_kernels takes back for the server itself."""
+and a place before the Jupyter server where memory runs out, which slipway_kernels takes back for the server itself. The server imports
+nothing from the home: what a user has installed there is for kernels, and could keep the server from starting."""
 
 import os
+import site
 import sys
 from contextlib import suppress
 from itertools import pairwise
@@ -11,6 +13,13 @@ for _secret in Path("/run/secrets").glob("*_password"):
     if os.access(_secret, os.R_OK):
         os.environ.setdefault(_secret.name.upper(), _secret.read_text().rstrip("\n"))
 
+
+_SERVERS = ("jupyter-lab", "jupyter-labhub", "jupyter-notebook", "jupyter-server", "jupyterhub-singleuser")
+if any(os.path.basename(_word) in _SERVERS for _word in sys.orig_argv[1:3]):
+    # In a virtual environment this comes before Python adds the folder, elsewhere after it.
+    site.ENABLE_USER_SITE = False
+    with suppress(ValueError):
+        sys.path.remove(site.getusersitepackages())
 
 _ADJUSTED = Path("/proc/self/oom_score_adj")
 # The host's kernel kills the largest process, and adds so many thousandths of the limit to its size (proc_pid_oom_score_adj(5)). The
