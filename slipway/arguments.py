@@ -30,6 +30,7 @@ _UP = {
     "disk": "ec2_instance_disk_gib",
     "key_file": "ec2_instance_key_file",
     "services": "stack_services",
+    "settings": "stack_jupyter_settings",
 }
 
 
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--disk", help="its disk in GiB (default: 20)")
     up.add_argument("--services", help="comma-separated, of jupyter,redis,mongo,postgres (default: all)")
     up.add_argument("--key-file", help="a private SSH key of your own (default: one is made)")
+    _add_settings(up)
     up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     new = add("new", "make a project folder here: settings, a notebook, a package, a git repository")
     new.add_argument("project", metavar="NAME", help="the folder, which is the project's name too")
@@ -123,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    text = "start JupyterLab without your settings (~/.jupyter), which stay; the next time without this option it has them again"
+    command.add_argument("--without-settings", dest="settings", action="store_false", help=text)
+
+
 def _add_memory(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     """The commands that measure memory, and what follows from it."""
     measure = add("measure", "measure what data and models take of memory on the machine")
@@ -156,6 +163,7 @@ def _add_projects(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
 
     deploy = of_a_project("deploy", "bring up a project's services on the machine, and print their URLs")
     deploy.add_argument("--scale", metavar="worker=N", help="how many workers (default: slipway.yml's)")
+    _add_settings(deploy)
     deploy.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     for name, text in (("push", "bring a project's files to the machine"), ("pull", "bring a project's files back from the machine")):
         sync = of_a_project(name, text)

@@ -83,6 +83,7 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
         and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
         "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(services.items())},
+        "volumes": published.get("kept_volumes") or [],
         "out_of_memory": killed.of_services(services),
         "stacks": {
             name: {"running": found["running"] > 0, "memory_limit_mib": found["limit_mib"]}
@@ -152,6 +153,8 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         kills = facts["out_of_memory_kills"]
         died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
         lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+    if document["volumes"]:
+        lines.append(f"Volumes   {', '.join(document['volumes'])}")
     lines += killed.lines(document)
     for name, found in document["stacks"].items():
         lines.append(f"Beside    {name}: " + (f"runs, with up to {found['memory_limit_mib']} MiB" if found["running"] else "at rest"))

@@ -21,7 +21,7 @@ sys.path.insert(0, "FOLDER")
 from ansible.module_utils.stack_engine import services
 from ansible.module_utils.stack_fingerprints import Readers
 
-with Readers(services("slipway"), os.path.expanduser("~/slipway"), 60) as readers:
+with Readers("slipway", services("slipway"), os.path.expanduser("~/slipway"), 60) as readers:
     known = readers.take()
     for line in sys.stdin:
         os.system(line)
@@ -35,9 +35,16 @@ MONGO = (
     "docker exec slipway-jupyter-1 python -c 'import os, pymongo; env = os.environ; "
     'db = pymongo.MongoClient(env["MONGO_HOST"], username=env["MONGO_USER"], password=env["MONGO_PASSWORD"]).fingerprints; {}\' >&2'
 )
+HOME = "docker exec slipway-jupyter-1 bash -c 'cd && {}'"
 WORK = "cd ~/slipway/work && {}"
 #: By store, one after the other: each changes what the store holds.
 WRITES: dict[str, list[str]] = {
+    "home": [
+        HOME.format("mkdir made && echo {} > made/where-it-opens.ipynb"),
+        HOME.format("chmod 600 made/where-it-opens.ipynb"),
+        HOME.format("mv made/where-it-opens.ipynb elsewhere.ipynb"),
+        HOME.format("rm -r made elsewhere.ipynb"),
+    ],
     "postgres": [
         PSQL.format("CREATE TABLE prints (n int, m int); INSERT INTO prints VALUES (1, NULL), (2, 2)"),
         PSQL.format("UPDATE prints SET m = 1 WHERE n = 1"),

@@ -27,7 +27,7 @@ from tests.e2e.support.resize_points import DOWN, POINTS, UP
 
 pytestmark = pytest.mark.xdist_group("resize")
 
-STORES = {"postgres", "mongo", "redis", "notebooks"}
+STORES = {"postgres", "mongo", "redis", "notebooks", "home"}
 #: Chapter 9 of the book: 100,000 rows of 1,000 columns are 763 MiB, and twice that while they are shuffled.
 CLASSIFY = (
     "docker exec slipway-jupyter-1 python -c "

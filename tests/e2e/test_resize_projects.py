@@ -18,7 +18,7 @@ from tests.e2e.support.machines import kind
 CAP = 350
 ROOM = {"t2.micro": 1024 - 224, "t2.small": 2048 - 224}
 PROJECTS = {"capped": f"services: [jupyter, redis]\nmemory_mib: {CAP}\n", "roomy": "services: [jupyter, postgres]\n"}
-STORES = {"capped.redis", "capped.notebooks", "roomy.postgres", "roomy.notebooks"}
+STORES = {f"{name}.{store}" for name, own in (("capped", "redis"), ("roomy", "postgres")) for store in (own, "notebooks", "home")}
 REDIS = "cd projects/capped && docker compose exec -T redis sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli {}'"
 SQL = "cd projects/roomy && docker compose exec -T postgres psql -qAtU slipway slipway"
 #: As `run` starts it, for as long as the test wants.

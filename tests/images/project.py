@@ -21,6 +21,11 @@ import nbformat
 
 from tests.conftest import PROJECT
 from tests.images.boxes import Box
+from tests.unit.test_stack_memory import load
+
+for _name in ("stack_docker", "stack_home_script"):
+    load(_name)
+home = load("stack_home")
 
 #: Of characters that shells, URLs and Redis's own files give a meaning.
 PASSWORD = 'a b"c\\d@e:f/g%h$i'
@@ -164,6 +169,8 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     }
     (made.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     try:
+        # As the role does before Compose starts anything.
+        home.bring(made.name, image("common"))
         for command in ("up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
             done = made.compose(*command.split())
             assert done.returncode == 0, done.stderr

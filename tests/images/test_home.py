@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import time
 import uuid
@@ -17,21 +18,18 @@ import docker
 import docker.errors
 import pytest
 
+from tests import kernels
 from tests.images.boxes import LABELS
+from tests.images.project import Project, home
+from tests.images.test_jupyter import get
 from tests.unit.test_stack_memory import load
 
-for _name in ("stack_docker", "stack_home_script"):
-    load(_name)
-home = load("stack_home")
-for _name in ("stack_store",):
-    load(_name)
+load("stack_store")
 reader = load("stack_store_home")
 
 #: Of one image and of a later one: what they bring to the home.
-FIRST = "echo one > kept; echo one > changed; echo one > gone; echo one > dropped; echo one > dropped-by-both; mkdir -p away/in; echo x > away/in/x"
-LATER = (
-    "echo two > kept; echo two > changed; echo two > gone; rm dropped dropped-by-both; echo new > new; echo y > away/in/y; ln -s kept link"
-)
+FIRST = "for name in kept changed gone dropped dropped-by-both; do echo one > $name; done; mkdir -p away/in; echo x > away/in/x"
+LATER = "for name in kept changed gone; do echo two > $name; done; rm dropped*; echo new > new; echo y > away/in/y; ln -s kept link"
 
 
 @dataclass
@@ -125,9 +123,8 @@ def test_a_newer_images_files_come_and_the_users_stay(kept: Home, images: tuple[
     shown = kept.shell(
         later, "head -v kept changed dropped-by-both mine/a link; readlink new; ls -d dropped gone away 2>/dev/null || echo none"
     )
-    assert shown.split() == (
-        "==> kept <== two ==> changed <== mine ==> dropped-by-both <== mine ==> mine/a <== mine ==> link <== two /etc none".split()
-    )
+    texts = "==> kept <== two ==> changed <== mine ==> dropped-by-both <== mine ==> mine/a <== mine ==> link <== two /etc none"
+    assert " ".join(shown.split()) == texts
     # Nothing comes twice, and what the user removes later stays away.
     kept.shell(later, "rm link")
     said = kept.said(later)
@@ -135,7 +132,7 @@ def test_a_newer_images_files_come_and_the_users_stay(kept: Home, images: tuple[
     assert kept.said(later) == said
 
 
-#: What users have in a home, and how it is shown again; `work` is another mount. A folder that holds what its user may not read is among them.
+#: What users have in a home, a folder among it that they may not read, and how it is shown again; `work` is another mount.
 USED = r"""
 mkdir -p .local/share/jupyter/runtime project/.git/objects .local/lib/python3.11/site-packages/mine
 echo token > .local/share/jupyter/runtime/jpserver-1.json; echo beat > .rq-worker
@@ -145,7 +142,10 @@ echo ref > project/.git/HEAD; echo 'v = 1' > .local/lib/python3.11/site-packages
 mkdir secret empty; echo s > secret/s; chmod 000 secret; chmod 600 -- -dash; mkfifo fifo; touch -d 2001-02-03 old
 chown -R --no-dereference jovyan:users -- [!w]* .[!.]*; echo root > of-root; head -c 3000000 /dev/urandom > big
 """
-SHOW = "find . -path ./work -prune -o -path ./.local/state -prune -o -printf '%P|%y|%m|%u|%l|%TY\n' | sort; find . -type f -not -path './.local/s*' -not -path './work/*' -exec sha256sum {} + | sort"
+SHOW = (
+    "find . -path ./work -prune -o -path ./.local/state -prune -o -printf '%P|%y|%m|%u|%l|%TY\n' | sort; "
+    "find . -type f -not -path './.local/s*' -not -path './work/*' -exec sha256sum {} + | sort"
+)
 
 
 def test_what_containers_of_an_earlier_version_hold_is_copied(kept: Home, images: tuple[str, str], tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_copy_that_was_ended_in_the_middle_is_made_whole(kept: Home, images: t
 def test_without_room_nothing_is_stopped(kept: Home, images: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     old = kept.container(images[0], "jupyter", {}, "echo mine > mine")
     monkeypatch.setattr(home, "SPARE_MIB", 10**9)
-    with pytest.raises(home.DockerError, match="MiB have to stay free. Nothing was changed") as refused:
+    with pytest.raises(home.DockerError, match="MiB have to stay free") as refused:
         home.take(kept.name, kept.listed(("jupyter", old)))
     assert refused.value.code == 3
     old.reload()
@@ -217,7 +217,7 @@ def test_compose_files_of_an_earlier_version_get_the_volume_once(tmp_path: Path,
     assert (tmp_path / ".env").read_text() == f"# a\nCOMPOSE_FILE={files}:compose.home.yml\nREDIS_MEMORY=1m\n"
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     added = json.loads((tmp_path / "compose.home.yml").read_text())
-    assert added["services"] == dict.fromkeys(("batch", "jupyter", "worker"), {"volumes": ["jupyter_home:/home/jovyan"]})
+    assert added["services"] == {name: {"volumes": ["jupyter_home:/home/jovyan"]} for name in ("batch", "jupyter", "worker")}
     assert added["volumes"] == {"jupyter_home": {}}
 
 
@@ -239,3 +239,46 @@ def test_each_change_of_the_home_is_another_fingerprint(kept: Home, images: tupl
         assert len({each["said"] for each in said}) == len(changes) + 1
     finally:
         client.close()
+
+
+#: Python runs it at its start, wherever it reads the home's packages.
+SEEN = "import sys; open('/tmp/read-the-home', 'a').write(' '.join(sys.orig_argv) + chr(10))"
+
+
+def test_a_package_of_the_users_is_for_kernels_runs_and_workers_and_not_for_the_server(project: Project) -> None:
+    packages = "$(python -c 'import site; print(site.getusersitepackages())')"
+    made = f'mkdir -p {packages} && cd {packages} && echo "def answer(): return 42" > by_hand.py && echo "{SEEN}" > usercustomize.py'
+    project.shell.out("bash", "-ec", made)
+    assert project.tried(project.notebook("by-hand", "import by_hand; print(by_hand.answer())"), "runs/by-hand.ipynb")[0] == 0
+    assert project.printed("runs/by-hand.ipynb") == "42\n"
+    job = project.python("print(queue.enqueue('by_hand.answer').id)")
+    project.until(lambda: project.job(job)[0] in ("finished", "failed"))
+    assert project.job(job) == ("finished", 42)
+    assert project.compose("up", "--detach", "jupyter").returncode == 0
+    (box,) = project.boxes("jupyter")
+    box.wait_healthy()
+    assert json.loads(box.out(*kernels.words(("work/ipynb/any.ipynb", "notebook", "import by_hand")))) == ["ok"]
+    seen = box.out("cat", "/tmp/read-the-home").splitlines()  # noqa: S108 (of the container)
+    assert any("ipykernel_launcher" in line for line in seen)
+    assert not [line for line in seen if "jupyter-lab" in line]
+    # It opens in the project's folder, and what is of this process alone lies outside of the home.
+    url, token = f"http://127.0.0.1:{box.port(8888)}/lab", "t" * 20
+    assert '"preferredPath": "work"' in get(url, token)[1]
+    assert "jpserver" in box.out("ls", "/tmp/jupyter-runtime")  # noqa: S108 (of the container)
+    found = box.out("find", "/home/jovyan", "-name", "jpserver*", "-o", "-name", ".rq-worker", "-o", "-name", "jupyter_cookie_secret")
+    assert found == ""
+
+
+def test_settings_that_keep_the_server_from_starting_may_be_left_out(project: Project) -> None:
+    project.shell.out("bash", "-ec", "mkdir -p ~/.jupyter && echo 'raise RuntimeError(1)' > ~/.jupyter/jupyter_server_config.py")
+    try:
+        assert project.compose("up", "--detach", "--force-recreate", "jupyter").returncode == 0
+        (box,) = project.boxes("jupyter")
+        project.until(lambda: "/home/jovyan/.jupyter/jupyter_server_config.py" in box.logs())
+        plain = os.environ | {"JUPYTER_CONFIG_DIR": "/tmp/jupyter-config"}  # noqa: S108 (of the container)
+        assert project.compose("up", "--detach", "jupyter", env=plain).returncode == 0
+        (box,) = project.boxes("jupyter")
+        box.wait_healthy()
+    finally:
+        project.shell.out("rm", "/home/jovyan/.jupyter/jupyter_server_config.py")
+        assert project.compose("rm", "--stop", "--force", "jupyter").returncode == 0

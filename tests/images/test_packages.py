@@ -117,7 +117,7 @@ class Project:
                 name=f"{self.name}-jupyter-1",
                 labels=LABELS | service,
                 detach=True,
-                environment={"JUPYTER_TOKEN_FILE": "/run/secrets/jupyter_token", "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime"},
+                environment={"JUPYTER_TOKEN_FILE": "/run/secrets/jupyter_token", "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime"},  # noqa: S108 (of the container)
                 volumes=[f"{secrets}:/run/secrets:ro"],
                 ports={"8888/tcp": ("127.0.0.1", None)},
                 cap_drop=["ALL"],

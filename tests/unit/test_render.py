@@ -30,6 +30,7 @@ def test_the_document_has_what_its_page_promises() -> None:
         "instance",
         "engine",
         "services",
+        "volumes",
         "out_of_memory",
         "stacks",
         "fit",

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: stack_home
 short_description: Bring the home of a Compose project's Jupyter into the volume that keeps it
 description:
-  - The volume C(NAME_jupyter_home) is made if there is none. What a container's home holds that is not in the volume, because an earlier
-    version made the container, is copied into it; such containers are stopped for that, and stay.
+  - The volume C(NAME_jupyter_home) is made if there is none. What a container's home holds that is not in the volume, because an
+    earlier version made the container, is copied into it; such containers are stopped for that, and stay.
   - Then what I(image) brings to the home comes. What the user has changed or removed since an image brought it stays so. What an earlier
     image brought, the user has not changed, and I(image) no longer has, is removed.
   - May be repeated, also after it was killed in between.
@@ -21,7 +21,7 @@ options:
 RETURN = r"""
 taken: {type: list, returned: always, description: The services whose containers' homes were copied.}
 moved: {type: int, returned: always, description: "How many files, links and folders of the image came."}
-kept: {type: list, returned: always, description: "Up to 20 paths that the image has otherwise than the user, and that stayed as they were."}
+kept: {type: list, returned: always, description: "Up to 20 paths that the image has otherwise than the user, and that stayed."}
 """
 
 import http.client

@@ -95,7 +95,7 @@ def add(directory: str, names: list[str]) -> None:
     scratch = Path(directory, ".env.new")
     scratch.touch(mode=0o600)
     scratch.write_text("".join(new))
-    os.replace(scratch, settings)
+    scratch.replace(settings)
 
 
 def _take_one(project: str, container: str, first: bool) -> None:

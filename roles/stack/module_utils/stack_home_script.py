@@ -7,7 +7,7 @@ from __future__ import annotations
 # stays so. Of a container comes everything: also over what is there, if it is the `first`. What was brought is written down in the volume.
 # What belongs to one process, and sockets, stay behind; so does what lies under a link of the user's. A file is whole or not there.
 BRING = r"""
-import hashlib, json, os, shutil, stat, sys
+import hashlib, json, os, shutil, site, stat, sys
 
 source, goal = "/home/jovyan", "/mnt/home"
 state = ".local/state/slipway"
@@ -83,7 +83,9 @@ def bring(path):
     return True
 
 def made():
-    for path in (".local", ".local/state", state, "work"):
+    # A Python that has started does not find what `pip install --user` makes later, if there is no folder for it.
+    packages = os.path.relpath(site.getusersitepackages(), source)
+    for path in [*reversed(list(parents(packages))), packages, ".local/state", state, "work"]:
         full = os.path.join(goal, path)
         if not os.path.isdir(full):
             os.mkdir(full)

@@ -16,7 +16,7 @@ HOME = r"""
 import hashlib, json, os, stat, sys
 
 top = b"/mnt/home"
-OWN = {b"work", b".cache", b".local/state/slipway", b".local/share/jupyter/runtime"}
+OWN = {b"work", b".cache", b".local/state/slipway", b".local/share/jupyter/runtime", b".jupyter/migrated"}
 
 def entries():
     for folder, names, files in os.walk(top, onerror=fail):

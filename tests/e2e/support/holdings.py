@@ -1,4 +1,4 @@
-"""What a user keeps on a machine: rows, documents, keys and notebooks, written once and read back after whatever happens."""
+"""What a user keeps on a machine: rows, documents, keys, notebooks and a home, written once and read back after whatever happens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.e2e.faults import SHOWN, healthy
 
 NUMBER = 10_000
 _CONNECT = """
-import json, os, pathlib
+import json, os, pathlib, site
 import psycopg2, psycopg2.extras, pymongo, redis
 
 env, number = os.environ, NUMBER
@@ -19,7 +19,7 @@ mongo = pymongo.MongoClient(env["MONGO_HOST"], username=env["MONGO_USER"], passw
 sql = psycopg2.connect(
     host=env["POSTGRES_HOST"], user=env["POSTGRES_USER"], dbname=env["POSTGRES_DB"], password=env["POSTGRES_PASSWORD"]
 )
-folder = pathlib.Path("/home/jovyan/work/holdings")
+folder, home = pathlib.Path("/home/jovyan/work/holdings"), pathlib.Path("/home/jovyan")
 """
 _FILL = """
 with sql, sql.cursor() as cursor:
@@ -39,6 +39,13 @@ with cache.pipeline() as pipe:
 folder.mkdir()
 for n in range(20):
     (folder / f"notebook é {n}.ipynb").write_text(json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5, "n": n}))
+package = pathlib.Path(site.getusersitepackages(), "holdings_by_hand")
+for made in (package, home / "where it opens", home / ".jupyter" / "lab" / "user-settings"):
+    made.mkdir(parents=True, exist_ok=True)
+(package / "__init__.py").write_text("value = 42")
+(home / ".gitconfig").write_text("[user]\\n\\tname = me\\n")
+(home / "where it opens" / "made é.ipynb").write_text("{}")
+(home / "a link").symlink_to("where it opens")
 """
 _COUNT = """
 with sql, sql.cursor() as cursor:
@@ -50,6 +57,8 @@ keys = cache.mget([f"holdings:{n}" for n in range(number)])
 kept = [cache.scard("holdings:set"), cache.hlen("holdings:hash"), cache.zcard("holdings:zset")]
 kept += [cache.llen("holdings:list"), cache.xlen("holdings:stream")]
 files = sorted(path.name for path in folder.iterdir())
+import holdings_by_hand
+files += [(home / "a link" / "made é.ipynb").read_text(), (home / ".gitconfig").read_text(), holdings_by_hand.value]
 print(json.dumps([rows, documents, sum(map(int, keys)), kept, files]))
 """
 _READ = _CONNECT.replace("NUMBER", str(NUMBER)) + _COUNT
@@ -67,7 +76,7 @@ WHOLE = [
     [NUMBER, sum(range(NUMBER))],
     sum(range(NUMBER)),
     [2000, 2000, 2000, 2000, 1],
-    sorted(f"notebook é {n}.ipynb" for n in range(20)),
+    [*sorted(f"notebook é {n}.ipynb" for n in range(20)), "{}", "[user]\n\tname = me\n", 42],
 ]
 
 

@@ -15,7 +15,7 @@ for _secret in Path("/run/secrets").glob("*_password"):
 
 
 _SERVERS = ("jupyter-lab", "jupyter-labhub", "jupyter-notebook", "jupyter-server", "jupyterhub-singleuser")
-if any(os.path.basename(_word) in _SERVERS for _word in sys.orig_argv[1:3]):
+if any(Path(_word).name in _SERVERS for _word in sys.orig_argv[1:3]):
     # In a virtual environment this comes before Python adds the folder, elsewhere after it.
     site.ENABLE_USER_SITE = False
     with suppress(ValueError):

@@ -1,5 +1,4 @@
-"""An extension of the Jupyter server: it reports whose memory ran out, in the server's log and in a file that `status` reads. JupyterLab
-opens in the project's folder by it.
+"""An extension of the Jupyter server: it reports whose memory ran out, in the server's log and in a file that `status` reads.
 
 The host's kernel counts what it kills in a container, and says no more. Whose it was is seen here, where the kernels of
 notebooks are children: one that SIGKILL has ended while the count rose. What remains of the count was another process.
@@ -16,7 +15,6 @@ from typing import Any
 
 import slipway_memory as memory
 from tornado.ioloop import PeriodicCallback
-from traitlets import TraitError
 
 #: In the container's own layer: it outlives a restart, and goes with the container, which a change of its limit makes anew.
 TOLD = Path("/var/tmp/slipway-out-of-memory.jsonl")  # noqa: S108 (the container's own)
@@ -85,8 +83,4 @@ def _load_jupyter_server_extension(app: Any) -> None:
     # Its end would be that of all kernels.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("0")
-    # Unless the user's settings say otherwise, or there is no such folder. A file of settings in the image would replace another one.
-    if not app.contents_manager.preferred_dir:
-        with suppress(TraitError):
-            app.contents_manager.preferred_dir = "work"
     PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start()
