@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway import killed, receipt
+from slipway import killed, receipt, standing
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -75,17 +75,24 @@ def failure(why: Failure, log: Path, command: str) -> str:
 
 def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
     """The document of `status --json`, which docs/json.md describes."""
-    keys = ("state", "health", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
+    keys = ("state", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
     instance, services = published.get("instance"), published.get("services", {})
+    if services and services.get("jupyter", {}).get("state") != "running":
+        # A tunnel that is open leads to nothing then.
+        url = None
     return {
         "target": target,
         "instance": instance
         and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
-        "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(services.items())},
+        "stack_state": standing.of(services, bool(published.get("at_rest"))) if published.get("engine") == "running" else None,
+        "services": {
+            name: {key: facts.get(key) for key in keys} | {"health": standing.health(facts), "exit_code": standing.exit_code(facts)}
+            for name, facts in sorted(services.items())
+        },
         "out_of_memory": killed.of_services(services),
         "stacks": {
-            name: {"running": found["running"] > 0, "memory_limit_mib": found["limit_mib"]}
+            name: {"running": found["running"] > 0, "at_rest": bool(found.get("at_rest")), "memory_limit_mib": found["limit_mib"]}
             for name, found in sorted((published.get("stacks") or {}).items())
         },
         "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type"), "raise_mib": None, "commands": []}
@@ -130,8 +137,8 @@ def burst_lines(burst: Mapping[str, Any], command: Callable[[str], str]) -> list
     ]
 
 
-def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> str:
-    """Render the document of `status` for people. `command` gives the line to type for a verb."""
+def status_text(document: Mapping[str, Any], command: Callable[[str], str], folder: Path | None = None) -> str:
+    """Render the document of `status` for people. `command` gives the line to type for a verb, `folder` is the project's."""
     instance = document["instance"]
     if instance is None:
         return f"No instance (target {document['target']}). Make one with: {command('up')}"
@@ -151,16 +158,19 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         memory = f"{used:>5} of {facts['memory_limit_mib']} MiB"
         kills = facts["out_of_memory_kills"]
         died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
-        lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+        lines.append(f"  {name:<9} {standing.word(facts, document['stack_state'])} {memory}{died}")
     lines += killed.lines(document)
-    for name, found in document["stacks"].items():
-        lines.append(f"Beside    {name}: " + (f"runs, with up to {found['memory_limit_mib']} MiB" if found["running"] else "at rest"))
+    # One that is left half-way has been named with the command that ends it: another one would be refused.
+    if document["stack_state"] and not instance["resize_to"]:
+        start = f"{command('deploy')} {shlex.quote(str(folder))}" if folder else command("up")
+        lines += standing.lines(document, start, command("logs") + (f" --project {shlex.quote(str(folder))}" if folder else ""))
+    lines += [standing.beside(name, found) for name, found in document["stacks"].items()]
     if instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
     elif document["url"]:
         lines.append(f"Jupyter   {document['url']}")
         lines += [certificate_line(document)] if document["certificate_sha256"] else []
-    elif "jupyter" in document["services"]:
+    elif document["services"].get("jupyter", {}).get("state") == "running":
         lines.append(f"The tunnel is closed. Open it with: {command('open')}")
     return "\n".join(lines)
 
@@ -200,7 +210,7 @@ def url_with_token(url: str | None, token_file: Path) -> str | None:
 
 def project_text(document: Mapping[str, Any], command: Callable[[str], str], folder: Path) -> str:
     """Render the document of `status PROJECT` for people."""
-    lines = [status_text(document, command)]
+    lines = [status_text(document, command, folder)]
     place = shlex.quote(str(folder))
     if document["monitor_url"]:
         lines.append(f"Monitor   {document['monitor_url']}")

@@ -53,6 +53,12 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
     assert "could not translate host name" in python(projects, "right", STRANGER)
     before = projects.on_host("docker ps --quiet --no-trunc --filter name=right-")
     projects.answer("rest", "left")
+    resting = projects.answer("status", "left")
+    assert (resting["stack_state"], resting["url"]) == ("at rest", None)
+    text = projects.orchestrate("status", "left").stdout
+    assert "Bring it up with: python orchestrate.py deploy" in text
+    assert "tunnel is closed" not in text
+    assert projects.answer("status", "right")["stacks"]["left"] == {"running": False, "at_rest": True, "memory_limit_mib": 0}
     assert projects.on_host("docker ps --quiet --no-trunc --filter name=right-") == before
     assert projects.answer("deploy", "left")["rested"] is None
     assert sql(projects, "left", "SELECT who FROM mine") == "left"

@@ -29,6 +29,7 @@ def test_the_document_has_what_its_page_promises() -> None:
         "target",
         "instance",
         "engine",
+        "stack_state",
         "services",
         "out_of_memory",
         "stacks",
