@@ -143,20 +143,20 @@ def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
 @pytest.mark.long
 def test_a_store_on_a_machine_of_its_own(projects: Checkout) -> None:
     cells = ["from lib.stores import connect_to_redis", "assert connect_to_redis().incr('visits') >= 1"]
-    folder = make(projects, "apart", "redis", cells)
-    settings = {"services": ["jupyter"], "machines": {"db": {"services": ["redis"], "instance_type": "t2.micro"}}}
+    folder = make(projects, "apart", "redis,mongo", cells)
+    settings = {"services": ["jupyter"], "machines": {"db": {"services": ["redis", "mongo"], "instance_type": "t2.micro"}}}
     (folder / "slipway.yml").write_text(yaml.safe_dump(settings))
     answer = projects.answer("deploy", "apart")
     assert set(answer["services"]) == {"jupyter"}
-    # The notebook that `new` made knows nothing of it.
+    # The notebook that `new` made knows nothing of it. MongoDB's replica set calls its member mongo, which every container finds.
     [first] = folder.glob("ipynb/*-first.ipynb")
     run(projects, str(first.relative_to(projects.path)))
     assert "redis-1" in projects.on_host("docker ps --format '{{.Names}}'", machine="slipway-db")
     main = answer["instance"]["private_ip"]
     group = projects.ec2().describe_security_groups(Filters=[{"Name": "group-name", "Values": ["slipway-slipway-db"]}])["SecurityGroups"][0]
     opened = {rule["FromPort"]: [network["CidrIp"] for network in rule["IpRanges"]] for rule in group["IpPermissions"]}
-    assert opened[6379] == [f"{main}/32"]
-    assert set(opened) == {22, 6379}
+    assert opened[6379] == opened[27017] == [f"{main}/32"]
+    assert set(opened) == {22, 6379, 27017}
     assert projects.answer("deploy", "apart")["changed"] == 0
 
 

@@ -27,7 +27,12 @@ SECONDS = 3600
 #: How long one that may be left out is tried.
 PERHAPS_SECONDS = 20
 #: What a client says of a server that is not there yet.
-_STARTING = re.compile("starting up|refused|could not connect|no such file|LOADING|not running|restarting|ECONN|server closed|not.{0,20}primary|NotYetInit|ReplState", re.I)
+_STARTING = re.compile(
+    "starting up|refused|could not connect|no such file|LOADING|not running|restarting|ECONN|server closed"
+    # MongoDB, whose replica set is made, or has no primary yet.
+    "|not.{0,20}primary|NotYetInitialized|ReplState",
+    re.I,
+)
 
 
 class StoreError(Exception):

@@ -250,7 +250,9 @@ ROWS: list[Fault] = [
             two_others_serve,
             given(stack_wait_seconds=20),
             changed(COMPOSE / "compose.redis.yml", "command: [sh, /slipway/start.sh,", 'command: [sh, -c, "echo I only sleep; sleep 600",'),
-            changed(COMPOSE / "compose.mongo.yml", "entrypoint: [bash, /slipway/start.sh]", 'entrypoint: [sh, -c, "echo I only end; exit 1"]'),
+            changed(
+                COMPOSE / "compose.mongo.yml", "entrypoint: [bash, /slipway/start.sh]", 'entrypoint: [sh, -c, "echo I only end; exit 1"]'
+            ),
         ),
         4,
         (
