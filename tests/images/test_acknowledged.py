@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import ansible.module_utils
 import docker
 import pytest
 
+from tests.conftest import PROJECT
 from tests.images.conftest import archive
 from tests.images.stores import Stores, running
 
+UTILS = str(PROJECT / "roles" / "stack" / "module_utils")
 #: What a client reads again, by store.
 FOUND = {
     "mongo": "print(*(each['_id'] for each in mongo.demo.notes.find()))",
@@ -96,6 +99,18 @@ def test_acknowledged_writes_outlive_twenty_sigkills(stores: Stores, store: str)
     assert oldest <= MAY_LOSE[store] and (not missing or MAY_LOSE[store])
 
 
+def fingerprint(stores: Stores) -> str:
+    """What a resize compares of MongoDB."""
+    # A role's module_utils are in no package until Ansible sends them.
+    if UTILS not in ansible.module_utils.__path__:
+        ansible.module_utils.__path__.append(UTILS)
+    from ansible.module_utils.stack_fingerprints import Readers
+
+    found = stores.box("mongo").container.attrs
+    with Readers({"mongo": {"Id": found["Id"], "ImageID": found["Image"]}}, str(stores.folder), 60) as readers:
+        return str(readers.take()["mongo"]["said"])
+
+
 def test_mongo_that_was_no_replica_set_becomes_one_with_what_it_holds(
     client: docker.DockerClient, image: Callable[[str], str], tmp_path: Path
 ) -> None:
@@ -110,8 +125,11 @@ def test_mongo_that_was_no_replica_set_becomes_one_with_what_it_holds(
         notes = CONNECT.split("cache =")[0].replace("psycopg2, pymongo, redis", "pymongo") + CONNECT.splitlines()[5] + "\n"
         made.box("mongo").wait("bash", "-c", "grep -q mongod /proc/1/comm && exec 3<> /dev/tcp/$HOSTNAME/27017")
         made.python(notes + "mongo.demo.notes.insert_one({'_id': 1})\nassert 'setName' not in mongo.admin.command('hello')")
+        before_it = fingerprint(made)
         files.write_text(now)
         made.compose("up", "--detach")
+        # As a resize reads it, perhaps before it is a replica set.
+        assert fingerprint(made) == before_it
         made.ready("mongo")
         assert made.python(notes + "print(*mongo.demo.notes.find(), mongo.admin.command('hello')['setName'])") == "{'_id': 1} slipway"
         # And by itself after a restart.
