@@ -106,13 +106,17 @@ def lines(document: Mapping[str, Any]) -> list[str]:
 _WHO = {"process": "a process in {service}", "service": "{service} itself", "run": "the run of {notebook}, {cell}"}
 
 
+def plain(text: str) -> str:
+    """Without what a terminal would take for a command of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _line(each: Mapping[str, Any]) -> str:
-    """One of what was killed, for people. What a terminal would take for a command of its own is not shown."""
+    """One of what was killed, for people."""
     kernel = "the kernel of {notebook}" if each["notebook"] is not None else "a kernel without a notebook, in {service}"
     what = _WHO.get(each["who"], kernel).format(**each)
     facts = [f"{each['times']} times"] if each["times"] > 1 else []
     facts += [("last " if facts else "") + f"{each['when'][:19].replace('T', ' ')} UTC"] if each["when"] else []
     limit, peak = (f"{each[key]} MiB" if each[key] is not None else "unknown" for key in ("limit_mib", "peak_mib"))
-    plain = "".join(letter if letter.isprintable() else "?" for letter in what)
     told = f" ({', '.join(facts)})" if facts else ""
-    return f"Killed    {plain}{told}: the limit is {limit}, the peak was {peak}"
+    return f"Killed    {plain(what)}{told}: the limit is {limit}, the peak was {peak}"

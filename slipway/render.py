@@ -75,7 +75,7 @@ def failure(why: Failure, log: Path, command: str) -> str:
 
 def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
     """The document of `status --json`, which docs/json.md describes."""
-    keys = ("state", "health", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
+    keys = ("state", "health", "reason", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
     instance, services = published.get("instance"), published.get("services", {})
     return {
         "target": target,
@@ -152,6 +152,8 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         kills = facts["out_of_memory_kills"]
         died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
         lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+        if facts.get("reason"):
+            lines.append(f"            {killed.plain(facts['reason'])}")
     lines += killed.lines(document)
     for name, found in document["stacks"].items():
         lines.append(f"Beside    {name}: " + (f"runs, with up to {found['memory_limit_mib']} MiB" if found["running"] else "at rest"))

@@ -159,6 +159,9 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
         "REDIS_MAXMEMORY": "36mb",
         "WORKER_MEMORY": "112m",
         "WORKER_SCALE": "2",
+        # Of what the role gives 60 and 75 seconds.
+        "WORKER_JOB_SECONDS": "4",
+        "WORKER_STOP_SECONDS": "19",
         "MONITOR_MEMORY": "64m",
         "MONITOR_PORT": str(free_port()),
     }

@@ -24,6 +24,7 @@ LEAST = {
     "packages": {"pip": [], "apt": []},
     "instance_type": "t2.micro",
     "memory_mib": 0,
+    "job_seconds": 60,
     "seeds": [],
     "machines": {},
 }
@@ -56,6 +57,7 @@ def refused(project: Path, text: str | bytes) -> list[str]:
     [
         ("services: [jupyter]", {}),
         ("{name: other-1, services: [jupyter]}", {"name": "other-1"}),
+        ("{services: [jupyter], job_seconds: 0}", {"job_seconds": 0}),
         ("services: [monitor, redis, jupyter]", {"services": ["jupyter", "redis", "monitor"]}),
         ("services: [jupyter, redis, worker]", {"services": ["jupyter", "redis", "worker"], "scale": {"worker": 1}}),
         (
@@ -165,6 +167,8 @@ def test_settings_have_every_default_filled_in(project: Path, text: str, setting
         ("{services: [jupyter, redis, worker], scale: {worker: '2'}}", 'scale.worker: "2" cannot be used'),
         ("{services: [jupyter, redis, worker], scale: 2}", "scale: 2 cannot be used"),
         ("{services: [jupyter], memory_mib: 0}", "memory_mib: 0 cannot be used. Allowed: a whole number, 1 or more, in MiB."),
+        ("{services: [jupyter], job_seconds: 3601}", "job_seconds: 3601 cannot be used. Allowed: a whole number, 0 to 3600, in seconds."),
+        ("{services: [jupyter], job_seconds: 1m}", 'job_seconds: "1m" cannot be used'),
         ("{services: [jupyter], memory_mib: 0.5}", "memory_mib: 0.5 cannot be used"),
         ("{services: [jupyter], memory_mib: null}", "memory_mib: null cannot be used"),
         # Types.

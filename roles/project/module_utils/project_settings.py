@@ -18,13 +18,15 @@ from packaging.utils import canonicalize_name
 FILE = "slipway.yml"
 SERVICES = ("jupyter", "redis", "mongo", "postgres", "worker", "monitor")
 STORES = ("redis", "mongo", "postgres")
-KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "seeds", "machines")
+KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "job_seconds", "seeds", "machines")
 INSTANCE_TYPE = "t2.micro"
 NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 #: Its volumes and containers are called so.
 RESERVED = "slipway"
 NAME_ALLOWED = f"1 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last; {RESERVED} is the base stack's own"
 MOST_WORKERS = 16
+#: That a running job has when its worker is stopped.
+JOB_SECONDS, MOST_JOB_SECONDS = 60, 3600
 
 _MACHINE = re.compile("[a-z][a-z0-9-]{0,9}")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
@@ -128,6 +130,9 @@ class _Reader:
             "packages": self._packages(found.get("packages", {})),
             "instance_type": self._type("instance_type", found.get("instance_type", INSTANCE_TYPE)),
             "memory_mib": self._whole("memory_mib", found["memory_mib"], 1, None, "1 or more, in MiB") if "memory_mib" in found else 0,
+            "job_seconds": self._whole(
+                "job_seconds", found.get("job_seconds", JOB_SECONDS), 0, MOST_JOB_SECONDS, f"0 to {MOST_JOB_SECONDS}, in seconds"
+            ),
             "seeds": self._seeds(found.get("seeds", []), [*services, *elsewhere]),
             "machines": machines,
         }

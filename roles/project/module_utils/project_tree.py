@@ -21,6 +21,9 @@ _FOLDERS = (".git", "__pycache__", ".ipynb_checkpoints", ".venv", ".slipway", ".
 #: A bin that send2trash, Jupyter's, makes at the top of a mounted folder; and what `run` brought back.
 _TOP = ("runs", ".Trash-*")
 _FILES = ("*.pyc", ".DS_Store", "*.swp", "*.swo", "*.swx", "*~", ".#*", "#*#", ".~*")
+#: The names of core files, and how such a file begins: of ELF its marks, and its kind, 4, in either order of bytes (elf(5)).
+_CORE = re.compile(r"core(\.[0-9]+)?")
+_ELF, _KIND = b"\x7fELF", (b"\x04\x00", b"\x00\x04")
 #: What JSON, or a list of names by line, does not carry: control characters, and bytes that are no UTF-8.
 _UNUSABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -64,7 +67,7 @@ def scan(root: str) -> Tree:
             try:
                 if entry.is_dir(follow_symlinks=False):
                     walk(entry.path, f"{path}/")
-                else:
+                elif not _core(entry):
                     files[path], reason = _fingerprint(root, path)
                     if reason:
                         left_out[path] = reason
@@ -77,6 +80,15 @@ def scan(root: str) -> Tree:
     with suppress(FileNotFoundError):
         walk(root, "")
     return Tree(files, left_out, tuple(unusable))
+
+
+def _core(entry: os.DirEntry[str]) -> bool:
+    """Whether it is what a process left behind that ended by a signal: as large as its memory, and of use to no other machine."""
+    if not _CORE.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+        return False
+    with Path(entry.path).open("rb") as file:
+        head = file.read(18)
+    return head.startswith(_ELF) and head[16:] in _KIND
 
 
 def fingerprint(root: str, path: str) -> str | None:

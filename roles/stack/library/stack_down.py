@@ -41,8 +41,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_engine import AT_REST, RUNNING, STACK, ComposeError, Engine, alone, batch_runs, compose, folder, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError
 
-#: How long a service may take to end before it is killed: Jupyter asks its kernels to end, a store flushes.
-WRITER_SECONDS, STORE_SECONDS = 10, 60
+#: Seconds that a store has to flush before it is killed. What writes has its container's own: 10, and a worker what its job may take.
+STORE_SECONDS = 60
+#: The engine answers when the container has ended: a worker's job has an hour at most.
+ANSWER_SECONDS = 3700
 
 
 class BusyError(Exception):
@@ -53,7 +55,7 @@ def every(action: str, containers: Iterable[dict[str, Any]], **query: Any) -> No
     """Tell the engine the same of several containers, at once."""
 
     def tell(container: dict[str, Any]) -> None:
-        Engine(timeout=query.get("t", 0) + 60).tell(f"/containers/{container['Id']}/{action}", **query)
+        Engine(timeout=ANSWER_SECONDS).tell(f"/containers/{container['Id']}/{action}", **query)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(tell, containers))
@@ -96,7 +98,7 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
                 # All of it is taken again where this finds a lock, or a file that goes.
                 taken = readers.take(perhaps=stores.keys() | notebooks)
             since = time.monotonic()
-            every("stop", (item for name, item in found.items() if name not in stores and item["State"] in RUNNING), t=WRITER_SECONDS)
+            every("stop", (item for name, item in found.items() if name not in stores and item["State"] in RUNNING))
             if asked["fingerprints"]:
                 every("start", (item for name, item in stores.items() if name not in running))
                 taken = readers.take(taken, perhaps=sick)

@@ -29,7 +29,7 @@ rsync: {type: bool, returned: always, description: Whether rsync is there.}
 volumes: {type: dict, returned: always, description: "Name, driver, options and labels of the project's volumes, by key."}
 images: {type: list, returned: always, description: Tags and digests of the images that the host has.}
 services: {type: dict, returned: always, description: "State, health, memory, published ports and certificate of each service, and
-  who in it was killed for memory."}
+  who in it was killed for memory; I(reason), what the health check of one that is not healthy said."}
 postgres_major: {type: str, returned: always, description: Major version of the project's PostgreSQL; none where it has no container.}
 strangers: {type: list, returned: always, description: Other projects whose containers or volumes belong to this folder.}
 others: {type: dict, returned: always, description: "Other projects here: folder, running containers, runs, MiB that they may use, and
@@ -62,6 +62,8 @@ from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
 SERVICE = "com.docker.compose.service"
+#: So much of what a health check said is shown.
+MOST_REASON = 300
 
 
 def service(container_id: str, memory: bool) -> dict[str, Any]:
@@ -89,6 +91,7 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "container": facts["Id"][:12],
         "state": state["Status"],
         "health": state.get("Health", {}).get("Status", "none"),
+        "reason": reason(state),
         "exit_code": state["ExitCode"],
         "restarts": facts["RestartCount"],
         # The engine's own word is of the first process only; a kernel of a notebook is another.
@@ -103,6 +106,14 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
         "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
+
+
+def reason(state: Mapping[str, Any]) -> str | None:
+    """What the last health check of a container that is not healthy said, in one line; none if it said nothing."""
+    checks = state.get("Health", {}).get("Log") or []
+    if not state["Running"] or state.get("Health", {}).get("Status") == "healthy" or not checks or not checks[-1]["ExitCode"]:
+        return None
+    return " ".join(checks[-1]["Output"].split())[:MOST_REASON] or None
 
 
 def free(folder: str) -> tuple[str, int, int]:

@@ -194,7 +194,7 @@ def executed(runner: Runner) -> int:
     if not problem:
         progress.line(f"{progress.number} of {progress.total} cells ran in {progress.seconds:.1f} s; {memory.used()}")
         return 0
-    tell(progress, problem)
+    tell(progress, problem + memory.shared(problem))
     if memory.kills() > before:
         tell(progress, f"out of memory in {progress.place}: {memory.used()}")
         return 137
