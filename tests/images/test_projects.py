@@ -136,6 +136,34 @@ def test_out_of_memory_is_told_and_exits_137(project: Project) -> None:
     assert project.printed("runs/greedy.ipynb") == "begins\n"
 
 
+def test_shared_memory_is_as_large_as_the_limit(project: Project) -> None:
+    size = "import os\nfacts = os.statvfs('/dev/shm')\nassert facts.f_blocks * facts.f_frsize == 256 << 20"
+    block = "from multiprocessing import shared_memory\nroom = shared_memory.SharedMemory(create=True, size=100 << 20)\n"
+    block += "room.buf[:] = bytes(100 << 20)\nroom.close(); room.unlink()"
+    file = "open('/dev/shm/x', 'wb').write(bytes(70 << 20))\nos.remove('/dev/shm/x')"
+    code, text = project.tried(project.notebook("shared", size, block, file), "runs/shared.ipynb")
+    assert code == 0, text
+    for box in project.boxes("worker"):
+        assert box.container.attrs["HostConfig"]["ShmSize"] == 112 << 20
+
+
+def test_more_shared_memory_than_the_limit_is_out_of_memory(project: Project) -> None:
+    cell = "file = open('/dev/shm/x', 'wb')\nwhile True:\n    file.write(bytes(8 << 20))"
+    done = project.batch(project.notebook("hoarder", cell), "runs/hoarder.ipynb")
+    assert (done.returncode, "out of memory in cell 1 of 1: the limit is 256 MiB" in done.stderr) == (137, True), done.stderr
+
+
+def test_a_kernel_that_a_signal_ends_leaves_no_core_and_of_shared_memory_it_is_said(project: Project) -> None:
+    cases = {"SIGSEGV": "killed by SIGSEGV", "SIGBUS": "Its shared memory, /dev/shm, has 256 MiB, of which 0 are in use now"}
+    for name, words in cases.items():
+        notebook = project.notebook(name, f"import os, signal\nos.kill(os.getpid(), signal.{name})")
+        code, text = project.tried(notebook, f"runs/{name}.ipynb")
+        assert code == 1
+        assert words in text
+        assert ("shared memory" in text) == (name == "SIGBUS")
+    assert not list((project.folder / "work" / "ipynb").glob("core*"))
+
+
 def test_a_notebook_that_ends_its_own_kernel_has_failed(project: Project) -> None:
     # In its last cell: every cell was begun.
     cases = {"exit()": "has ended its own kernel", "import os; os._exit(3)": "with exit status 3"}

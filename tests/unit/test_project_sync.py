@@ -277,3 +277,26 @@ def test_a_digest_changes_with_a_files_content_name_and_mode() -> None:
     }
     assert len(digests) == 6
     assert tree.digest({"a": "1", "b": "2"}, ["b", "a", "a"]) == tree.digest({"b": "2", "a": "1"}, ["a", "b"])
+
+
+CORE = b"\x7fELF\x02\x01\x01" + bytes(9)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "synced"),
+    [
+        ("ipynb/core", CORE + b"\x04\x00", False),
+        ("core.4711", CORE + b"\x04\x00", False),
+        ("core", CORE + b"\x00\x04", False),
+        ("core", CORE + b"\x02\x00", True),
+        ("core", b"a text", True),
+        ("core", b"", True),
+        ("core.py", CORE + b"\x04\x00", True),
+        ("lib/core/a.py", b"", True),
+        ("score", CORE + b"\x04\x00", True),
+    ],
+)
+def test_a_core_file_stays_where_it_is(tmp_path: Path, name: str, content: bytes, synced: bool) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    assert list(tree.scan(str(tmp_path)).files) == [name] * synced

@@ -81,6 +81,14 @@ def test_a_service_that_died_for_memory_is_called_so() -> None:
     assert "    - of 61 MiB" in line
 
 
+def test_why_a_service_is_not_healthy_stands_below_it() -> None:
+    whole = document()
+    whole["services"]["redis"] |= {"health": "unhealthy", "reason": "no \x1b[1mroom"}
+    lines = text_of(whole).splitlines()
+    line = next(number for number, line in enumerate(lines) if "unhealthy" in line)
+    assert lines[line + 1].strip() == "no ?[1mroom"
+
+
 def test_a_type_that_would_fit_is_named_where_it_is_known() -> None:
     whole = document()
     assert "twice its limit" not in text_of(whole)

@@ -56,14 +56,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rests
-from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off
+from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off, reason
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
 SERVICE = "com.docker.compose.service"
-#: So much of what a health check said is shown.
-MOST_REASON = 300
 
 
 def service(container_id: str, memory: bool) -> dict[str, Any]:
@@ -106,14 +104,6 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
         "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
-
-
-def reason(state: Mapping[str, Any]) -> str | None:
-    """What the last health check of a container that is not healthy said, in one line; none if it said nothing."""
-    checks = state.get("Health", {}).get("Log") or []
-    if not state["Running"] or state.get("Health", {}).get("Status") == "healthy" or not checks or not checks[-1]["ExitCode"]:
-        return None
-    return " ".join(checks[-1]["Output"].split())[:MOST_REASON] or None
 
 
 def free(folder: str) -> tuple[str, int, int]:
