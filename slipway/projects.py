@@ -11,19 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
+
 from slipway import adopt, arguments, killed, lab, new, plays, render
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 
 # One reader of slipway.yml, here and in the role.
-sys.path.append(str(PROJECT / "roles" / "project" / "module_utils"))
-from project_settings import FILE, SettingsError, read
+ansible.module_utils.__path__.append(str(PROJECT / "roles" / "project" / "module_utils"))
+from ansible.module_utils.project_seeds import look as look_at_seeds  # noqa: E402 (found by the path above)
+from ansible.module_utils.project_settings import FILE, SettingsError, read  # noqa: E402
 
 
 def deploy(options: argparse.Namespace, **more: Any) -> Exit:
     """Bring up a project's services, on machines that are made where they are missing."""
     folder, settings = project(options)
     check, progress = "dry_run" in options, Progress(check="dry_run" in options)
+    if not_run := _not_run(folder, settings):
+        progress.say(f"PostgreSQL runs *.sql, *.sql.gz, *.sql.xz, *.sql.zst and *.sh of docker/postgres. Not run: {', '.join(not_run)}")
     if options.target == "lab" and not check:
         lab.start(progress)
     lab.need(options)
@@ -75,6 +80,12 @@ def _deployed(options: argparse.Namespace, settings: Mapping[str, Any], play: Ca
 def _store_machine(options: argparse.Namespace, key: str) -> str:
     """The name of the machine that a project's `machines` has under this key."""
     return f"{plays.name(options)}-{key}"
+
+
+def _not_run(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """What lies in docker/postgres, or in a folder of a similar name, and is not run by the project's PostgreSQL."""
+    stores = [*settings["services"], *(store for each in settings["machines"].values() for store in each["services"])]
+    return list(look_at_seeds(folder).not_run) if "postgres" in stores else []
 
 
 def with_room(options: argparse.Namespace, play: Callable[..., Result]) -> Result:
@@ -238,7 +249,8 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     folder, most = Path(options.project), settings["memory_mib"]
     document = plays.status(options, result, f"projects/{settings['name']}", folder=folder, runs=killed.of_runs(folder), most_mib=most)
     keys = ("monitor_url", "rested", "seeds_not_used", "sync")
-    return document | {"project": settings["name"]} | {key: published.get(key) for key in keys}
+    more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings)}
+    return document | more | {key: published.get(key) for key in keys}
 
 
 CHANGING = ("deploy", "push", "pull", "reseed", "rest", "remove", "adopt")

@@ -63,13 +63,13 @@ def _step(data: Mapping[str, Any]) -> str:
     return f"{role}: {name}" if role else name
 
 
-def failure(why: Failure, log: Path, command: str) -> str:
-    """Say what failed, where, why, and what to type next: `command`, the whole line."""
+def failure(why: Failure, log: Path, command: str, same: bool = True) -> str:
+    """Say what failed, where, why, and what to type next: `command`, the whole line, which is the `same` as was typed, or another one."""
     if why.code in (Exit.BAD_INPUT, Exit.REFUSED):
         return why.reason
     lines = [f"Failed at: {why.task} (on {why.host})", f"Reason: {why.reason}"]
     if why.code is Exit.FAILED:
-        lines.append(f"Next: mend that and run the same command again: {command}")
+        lines.append(f"Next: mend that and run {'the same command again' if same else 'this'}: {command}")
     return "\n".join([*lines, f"Log: {log}"])
 
 

@@ -16,7 +16,8 @@ RETURN = r"""
 folder: {type: str, returned: always, description: "The folder's absolute path, every link resolved."}
 settings: {type: dict, returned: always, description: 'Every key of slipway.yml, with defaults; memory_mib is 0 where none is set.'}
 notebooks: {type: list, returned: always, description: "Notebooks, by their path from the folder."}
-init_scripts: {type: list, returned: always, description: "Files of docker/postgres that an empty PostgreSQL runs, in order."}
+init_scripts: {type: list, returned: always, description: "Files of docker/postgres that an empty PostgreSQL runs."}
+not_run: {type: list, returned: always, description: "What else lies there, which it does not run."}
 seed_digest: {type: str, returned: always, description: "Digest of docker/postgres and the seeds; empty where there is neither."}
 image_digest:
   type: str
@@ -29,7 +30,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_settings import SettingsError, adds_nothing, init_scripts, notebooks, read
+from ansible.module_utils.project_dockerfile import adds_nothing
+from ansible.module_utils.project_seeds import look as look_at_seeds
+from ansible.module_utils.project_settings import SettingsError, notebooks, read
+from ansible.module_utils.project_text import decoded
 from ansible.module_utils.project_tree import Tree, digest, scan
 
 
@@ -41,7 +45,7 @@ def below(tree: Tree, folder: str) -> list[str]:
 def image_digest(project: Path, tree: Tree, packages: dict[str, list[str]]) -> str:
     """What makes this project's image another one than the base."""
     dockerfile = project / "docker" / "jupyter" / "Dockerfile"
-    plain = not dockerfile.exists() or adds_nothing(dockerfile.read_text())
+    plain = not dockerfile.exists() or adds_nothing(decoded(dockerfile.read_bytes()))
     return "" if plain and not any(packages.values()) else digest(tree.files, below(tree, "docker/jupyter"), json.dumps(packages))
 
 
@@ -64,11 +68,12 @@ def look(project: Path) -> dict[str, Any]:
             wrong.append(f"slipway.yml: seeds: {json.dumps(seed)} cannot be used. Allowed: a file that is synced; this one {why}.")
     if wrong:
         raise SettingsError(wrong)
-    seeds = [*below(tree, "docker/postgres"), *settings["seeds"]]
+    seeds, scripts = [*below(tree, "docker/postgres"), *settings["seeds"]], look_at_seeds(project)
     return {
         "settings": settings,
         "notebooks": notebooks(project),
-        "init_scripts": init_scripts(project),
+        "init_scripts": list(scripts.run),
+        "not_run": list(scripts.not_run),
         "seed_digest": digest(tree.files, seeds) if seeds else "",
         "image_digest": image_digest(project, tree, settings["packages"]),
     }
