@@ -25,6 +25,7 @@ _RESIZE = {
     "rollback": "ec2_resize_rollback",
 }
 _RUN = {"on": "ec2_resize_type"}
+_OPEN = {"local_port": "tunnel_wanted_port"}
 _UP = {
     "type": "ec2_instance_type",
     "disk": "ec2_instance_disk_gib",
@@ -45,7 +46,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:
     """The role variables that the options set. Values are data: what Ansible would evaluate is refused."""
-    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN}.get(options.command, _UP))
+    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN}.get(options.command, _UP))
 
 
 def common(options: argparse.Namespace) -> dict[str, Any]:
@@ -62,9 +63,18 @@ def _found(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, A
         if variable in found:
             words = [found[variable]] if isinstance(found[variable], str) else found[variable]
             found[variable] = [item.strip() for word in words for item in word.split(",") if item.strip()]
+    if "tunnel_wanted_port" in found:
+        found["tunnel_wanted_port"] = _port(found["tunnel_wanted_port"])
     if found.get("ec2_instance_key_file"):
         found["ec2_instance_key_file"] = str(Path(found["ec2_instance_key_file"]).expanduser().absolute())
     return found
+
+
+def _port(word: str) -> int:
+    """A port of this computer that needs no privilege."""
+    if not re.fullmatch("[1-9][0-9]{3,4}", word) or not 1024 <= int(word) <= 65535:
+        raise RefusalError(f"--local-port: {word!r} cannot be used. Allowed: 1024 to 65535. Nothing was changed.", Exit.BAD_INPUT)
+    return int(word)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("project", nargs="?", metavar="PROJECT", help="a project's folder, for its services and URLs")
     opened = add("open", "open the tunnel again and print Jupyter's URL")
     opened.add_argument("project", nargs="?", metavar="PROJECT", help="a project's folder, for its services")
+    opened.add_argument("--local-port", metavar="N", help="the port of this computer that leads to Jupyter from now on")
     logs = add("logs", "show the services' logs")
     logs.add_argument("--project", metavar="PROJECT", help="a project's folder, or its name on the machine, for its services")
     logs.add_argument("service", nargs="*", help="which services (default: all)")

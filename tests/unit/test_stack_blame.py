@@ -66,6 +66,21 @@ def test_a_half_made_volume_is_known(name: str, code: int, lines: list[str], hal
     assert rules.half_made({name: facts(exit_code=code)}, {name: lines}) is half
 
 
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        ([], []),
+        (["a"], ["a"]),
+        (["a", "b", "a"], ["a", "b", "a"]),
+        (["b", "a", "b", "a", "b"], ["a", "b"]),
+        (["x", "a", "b", "c", "a", "b", "c"], ["a", "b", "c"]),
+        (["a", "b", "b"], ["a", "b", "b"]),
+    ],
+)
+def test_what_is_said_at_each_start_is_shown_once(lines: list[str], left: list[str]) -> None:
+    assert rules.once(lines) == left
+
+
 def test_the_text_names_the_seconds_that_were_waited() -> None:
     services = {"jupyter": facts(), "postgres": facts(state="restarting", exit_code=78, restarts=2)}
     text = rules.told(rules.blame(services, ASKED), services, {"postgres": ["docker/postgres/10.sql:2: ERROR"]}, 21.4, "x" * 700)

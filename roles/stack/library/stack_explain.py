@@ -16,7 +16,7 @@ options:
 """
 
 RETURN = r"""
-failed: {type: list, returned: always, description: The services that failed.}
+blamed: {type: list, returned: always, description: The services that failed.}
 text: {type: str, returned: always, description: All of it for people.}
 half_made: {type: bool, returned: always, description: Whether PostgreSQL failed for the project's own files.}
 """
@@ -26,7 +26,7 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_blame import blame, half_made, told
+from ansible.module_utils.stack_blame import blame, half_made, once, told
 from ansible.module_utils.stack_engine import Engine
 
 LINES = 20
@@ -40,7 +40,7 @@ def last_lines(container: str) -> list[str]:
         command = ["docker", "logs", "--tail", str(LINES), *words, container]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         if lines := [line for line in done.stdout.splitlines() if line.strip()]:
-            return lines
+            return once(lines)
     return []
 
 
@@ -62,7 +62,7 @@ def main() -> None:
     except (OSError, http.client.HTTPException) as silent:
         module.fail_json(msg=f"{asked['reason']}\nThe engine does not say more: {silent}")
     text = told(found, services, logs, asked["seconds"], asked["reason"])
-    module.exit_json(failed=list(found.failed), text=text, half_made=half_made(services, logs))
+    module.exit_json(blamed=list(found.failed), text=text, half_made=half_made(services, logs))
 
 
 if __name__ == "__main__":

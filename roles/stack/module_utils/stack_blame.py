@@ -43,6 +43,15 @@ def half_made(services: Mapping[str, Mapping[str, Any]], logs: Mapping[str, Sequ
     )
 
 
+def once(lines: Sequence[str]) -> list[str]:
+    """The lines without those that a container says again at each of its starts."""
+    # Two equal lines in a row may be what it has to say.
+    for count in range(2, len(lines) // 2 + 1):
+        if lines[-count:] == lines[-2 * count : -count]:
+            return list(lines[-count:])
+    return list(lines)
+
+
 def told(found: Blame, services: Mapping[str, Mapping[str, Any]], logs: Mapping[str, Sequence[str]], seconds: float, reason: str) -> str:
     """All of it for people: who failed, after how long, and the last lines of each."""
     lines = [f"Not healthy after {seconds:.0f} s: {', '.join(found.failed)}. The other services stay up."]
