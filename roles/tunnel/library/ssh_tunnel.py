@@ -16,6 +16,7 @@ options:
   ssh_config: {type: path, required: true, description: SSH settings.}
   state_dir: {type: path, required: true, description: Folder for the remembered port.}
   beside: {type: path, description: 'Folder below which other tunnels remember theirs; default, the one that I(state_dir) lies in.'}
+  page: {type: str, default: Jupyter, description: What it leads to, for people.}
   path: {type: str, default: /lab, description: Where the page is that the URL leads to.}
   remote_port: {type: int, default: 8888, description: Port on the machine's loopback.}
   local_port: {type: int, default: 8888, description: First port to try here.}
@@ -216,6 +217,7 @@ def main() -> None:
             "ssh_config": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "beside": {"type": "path"},
+            "page": {"type": "str", "default": "Jupyter"},
             "path": {"type": "str", "default": "/lab"},
             "remote_port": {"type": "int", "default": 8888},
             "local_port": {"type": "int", "default": 8888},
@@ -246,7 +248,7 @@ def main() -> None:
     except (OSError, subprocess.SubprocessError) as failure:
         # Another host key is a person's to explain; nothing was sent.
         module.fail_json(msg=str(failure), exit_code=5 if "Host key verification failed" in str(failure) else 4)
-    if moved := told(tunnel.taken, str(tunnel.url), "Jupyter" if module.params["path"] == "/lab" else "The monitor"):
+    if moved := told(tunnel.taken, str(tunnel.url), module.params["page"]):
         module.warn(moved)
     module.exit_json(changed=True, url=tunnel.url, open=state == "open")
 

@@ -34,5 +34,5 @@ def told(taken: Sequence[int], url: str, page: str) -> str:
     if not taken:
         return ""
     more = f" (and {len(taken) - 1} after it)" if taken[1:] else ""
-    choose = " To choose a port: open --local-port N" if page == "Jupyter" else ""
+    choose = " To choose a port: open --local-port N" if page.endswith("Jupyter") else ""
     return f"Port {taken[0]} of this computer{more} is taken by another program. {page} is now at {url}, and stays there.{choose}"
