@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> Exit:
 
 def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Result:
     """Bring the files to the machine, and see that the project runs there."""
-    result = plays.play("run", "playbooks/project/run.yml", options, projects.variables_of(options, wanted.folder), progress)
+    # Whatever git says of the notebook: it is what is asked for.
+    variables = projects.variables_of(options, wanted.folder) | {"project_always_sent": [str(wanted.notebook)]}
+    result = plays.play("run", "playbooks/project/run.yml", options, variables, progress)
     if not result.failure:
         plays.running_instance(options, result)
         if result.published.get("services", {}).get("jupyter", {}).get("state") != "running":
@@ -76,8 +78,15 @@ def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Resul
 
 
 def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress, wait: bool = True) -> Result:
-    """Bring back the executed notebook, then the files that it made. Without `wait` that fails if another command syncs the folder."""
-    variables = arguments.common(options) | {"project_path": str(folder), "project_fetched": [output]}
+    """Bring back the executed notebook, then the files that it made, but for more than a pull fetches unasked.
+
+    Without `wait` that fails if another command syncs the folder.
+    """
+    variables = arguments.common(options) | {
+        "project_path": str(folder),
+        "project_fetched": [output],
+        "project_most_mb": 0 if options.yes else projects.MOST_MB,
+    }
     with ExitStack() as held:
         try:
             with told_by_signals():
@@ -87,12 +96,15 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
             why = str(ended) or f"Interrupted, while another command was syncing the folder {folder}."
             failure = Failure("Wait for the folder", "localhost", f"{why} {output} stays on the machine.", Exit.REFUSED)
             return Result(failure, 0, 0.0, {}, Path())
-        return plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+        back = plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+    # What nobody is asked about waits there. The executed notebook is here.
+    return replace(back, failure=None) if projects.waiting(back) else back
 
 
 def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) -> dict[str, Any]:
     """The document of `run --json`, which docs/json.md describes."""
     died = killed.of_run(wanted.folder / wanted.output)
+    pull = f"{plays.command(options, 'pull')} {shlex.quote(str(wanted.folder))}"
     return {
         "project": wanted.project,
         "notebook": str(wanted.notebook),
@@ -100,6 +112,7 @@ def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) 
         "exit_code": code,
         "out_of_memory": code == executed.KILLED,
         "fetched": back.published.get("sync", {}).get("moved", []),
+        "waiting": projects.waiting(back) | {"command": pull} if projects.waiting(back) else None,
         "memory": _memory(options, died, wanted.folder) if died else None,
         "burst": None,
     }

@@ -93,19 +93,37 @@ def sync(options: argparse.Namespace) -> Exit:
     """`push` and `pull`: bring a project's files to the machine, or back from it."""
     folder, settings = project(options)
     lab.need(options)
+    check = "dry_run" in options
     variables = variables_of(options, folder) | {
         "project_overwrite": "overwrite" in options,
         "project_delete": "delete" in options,
+        "project_most_mb": MOST_MB if options.command == "pull" and not (check or options.yes) else 0,
     }
-    check = "dry_run" in options
+
+    def play(**given: Any) -> Result:
+        playbook = f"playbooks/project/{options.command}.yml"
+        return plays.play(options.command, playbook, options, variables | given, Progress(check=check), check)
+
     with nullcontext() if check else plays.syncing(folder):
-        result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables, Progress(check=check), check)
+        result = play()
+        if result.failure and waiting(result):
+            if not sys.stdin.isatty():
+                raise RefusalError(f"{result.failure.reason} To fetch it: {plays.again(options)} --yes")
+            print(result.failure.reason, file=sys.stderr)
+            if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
+                raise RefusalError("Nothing was fetched.")
+            result = play(project_most_mb=0)
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     document = {"project": settings["name"], **result.published["sync"], "changed": result.changed}
     print(render.as_json(document) if options.json else render.sync_text(document, check))
     return Exit.DONE
+
+
+def waiting(result: Result) -> dict[str, int]:
+    """Files and bytes that a pull has left on the machine, for they are more than it may fetch unasked."""
+    return result.published.get("waiting") or {}
 
 
 def show(options: argparse.Namespace) -> Exit:
@@ -241,6 +259,8 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     return document | {"project": settings["name"]} | {key: published.get(key) for key in keys}
 
 
+#: What a pull fetches unasked.
+MOST_MB = 100
 CHANGING = ("deploy", "push", "pull", "reseed", "rest", "remove", "adopt")
 COMMANDS: dict[str, Callable[[argparse.Namespace], Exit]] = {
     "new": _new,

@@ -42,8 +42,10 @@ class Progress:
                 print(f"\r\033[K[{time.monotonic() - self._start:5.0f} s] {_step(data)} …", end="", file=self._stream, flush=True)
         elif kind == "runner_on_ok":
             self._warn(data)
-            changed = data.get("res", {}).get("changed", False)
-            if changed:
+            changed, words = data.get("res", {}).get("changed", False), data.get("res", {}).get("msg")
+            if words and not changed and data.get("task_action") == "ansible.builtin.debug":
+                self.say(words)
+            elif changed:
                 self.say(f"{_step(data)}: {self._verb}")
             elif time.monotonic() - self._task_start >= _TOLD_SECONDS:
                 self.say(f"{_step(data)}: ok")
@@ -222,7 +224,9 @@ def sync_lines(sync: Mapping[str, Any]) -> list[str]:
     """What a synchronisation moved, and what it left and why."""
     lines = []
     if sync.get("moved"):
-        lines.append(f"Files     {len(sync['moved'])} {'sent' if sync['direction'] == 'push' else 'fetched'}: {_few(sync['moved'])}")
+        much = f", {sync['bytes'] / 10**6:,.0f} MB" if sync.get("bytes", 0) >= 10**6 else ""
+        done = "sent" if sync["direction"] == "push" else "fetched"
+        lines.append(f"Files     {len(sync['moved']):,} {done}{much}: {_few(sync['moved'])}")
     if sync.get("removed"):
         lines.append(f"Removed   {_few(sync['removed'])}")
     return lines + list(sync.get("told") or [])
@@ -242,6 +246,9 @@ def run_text(document: Mapping[str, Any], folder: Path) -> str:
     lines = [f"{how}: {folder / document['executed']}" if document["executed"] else f"{how}: nothing was executed"]
     if document["fetched"]:
         lines.append(f"Files     {len(document['fetched'])} fetched: {_few(document['fetched'])}")
+    if waiting := document["waiting"]:
+        much = f"{waiting['files']:,} file{'s' * (waiting['files'] != 1)}, {waiting['bytes'] / 10**6:,.0f} MB, stay on the machine"
+        lines += [f"Left      {much}: more than a run fetches unasked.", f"          Fetch them with: {waiting['command']}"]
     lines += killed.lines(document["memory"]) if document["memory"] else []
     return "\n".join(lines)
 

@@ -117,6 +117,13 @@ def test_progress_repeats_the_warnings_of_the_projects_own_modules() -> None:
     assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["WARNING: by ec2_look"]
 
 
+def test_progress_repeats_what_a_role_says_as_it_goes() -> None:
+    stream = io.StringIO()
+    data = {"task": "Say how much is sent", "task_action": "ansible.builtin.debug", "res": {"changed": False, "msg": "12 files"}}
+    render.Progress(stream).event({"event": "runner_on_ok", "event_data": data})
+    assert stream.getvalue().partition("] ")[2] == "12 files\n"
+
+
 def test_the_token_is_read_from_its_file_only(tmp_path: Path) -> None:
     token = tmp_path / "jupyter_token"
     assert render.url_with_token("http://127.0.0.1:1/lab", token) == "http://127.0.0.1:1/lab"
