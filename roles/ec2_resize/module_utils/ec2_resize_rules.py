@@ -20,6 +20,9 @@ BURST = "slipway-burst-"
 #: Families that one quota counts together, "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances".
 STANDARD, STANDARD_QUOTA = re.compile("(?!trn|inf|hpc|mac|dl)[acdhimrtz]"), "L-1216C47A"
 
+#: What fingerprints end with that were taken by the first version, in another way than today's: the two cannot be compared.
+FIRST_WAY = re.compile(" sha256:[0-9a-f]+$")
+
 
 class WrongError(Exception):
     """A refusal: its text, which names what, the value found and what is allowed; and its exit code."""
@@ -27,6 +30,14 @@ class WrongError(Exception):
     def __init__(self, text: str, code: int = REFUSED) -> None:
         super().__init__(text)
         self.code = code
+
+
+def known_fingerprints(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The fingerprints that an instance's tags have, by store, and the stores whose fingerprint cannot be compared with one of today."""
+    found = {key.removeprefix(FINGERPRINT): said for key, said in tags.items() if key.startswith(FINGERPRINT)}
+    return {store: said for store, said in found.items() if not FIRST_WAY.search(said)}, sorted(
+        store for store, said in found.items() if FIRST_WAY.search(said)
+    )
 
 
 def check_instance(instance: Facts, attributes: Facts) -> None:

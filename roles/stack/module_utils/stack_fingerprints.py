@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
-from ansible.module_utils.stack_store import StoreError
+from ansible.module_utils.stack_store import PassingError, StoreError
 from ansible.module_utils.stack_store_files import Notebooks
 from ansible.module_utils.stack_store_mongo import Mongo
 from ansible.module_utils.stack_store_postgres import Postgres
@@ -26,7 +26,11 @@ STORES = tuple(_CLIENTS)
 #: How long one that may be left out is tried.
 PERHAPS_SECONDS = 20
 #: What a client says of a server that is not there yet.
-_STARTING = re.compile("starting up|refused|could not connect|no such file|LOADING|not running|restarting|ECONN|server closed", re.I)
+_STARTING = re.compile(
+    "starting up|refused|could not connect|no such file|LOADING|not running|restarting|ECONN|server closed|has ended", re.I
+)
+#: What is said of one that ends while it is read, and how often that may happen: reading may be the reason.
+_LOST, LOSSES = re.compile("server closed|reset by peer|has ended|terminating connection|connection .* closed", re.I), 2
 
 
 class Readers(ExitStack):
@@ -60,31 +64,41 @@ class Readers(ExitStack):
         return readers
 
     def take(
-        self, known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}), perhaps: Container[str] = ()
+        self,
+        known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+        perhaps: Container[str] = (),
+        busy: bool = False,
+        without: Container[str] = (),
     ) -> dict[str, dict[str, Any]]:
-        """Fingerprints by store: `said`, one line, and its `mark`. Raises StoreError.
+        """Fingerprints by store: `said`, one line, and its `mark`. Raises StoreError, which names the store.
 
-        Those that are known and whose mark has not moved are not taken again. Those in `perhaps` are left out where they cannot be read.
+        Those that are known and whose mark has not moved are not taken again. Those in `perhaps` are left out if they cannot be read, those
+        in `without` are not tried. While users write, `busy`, one is left out that cannot be read at this moment, as its table is locked.
         """
-        end = time.monotonic() + self._patience
+        begun = time.monotonic()
 
         def read(name: str) -> dict[str, Any] | None:
+            losses = 0
             while True:
                 try:
                     mark = known.get(name, {}).get("mark", "")
                     found = self._readers[name].read(mark)
                     return dict(known[name]) if found["mark"] == mark else found
                 except (StoreError, OSError) as refused:
-                    if name in perhaps and time.monotonic() > end - self._patience + PERHAPS_SECONDS:
+                    seconds, why = time.monotonic() - begun, str(refused)
+                    losses += bool(_LOST.search(why))
+                    starting = bool(_STARTING.search(why)) and losses < LOSSES
+                    passing = starting or isinstance(refused, PassingError)
+                    if seconds > PERHAPS_SECONDS and (name in perhaps or (busy and passing)):
                         return None
-                    if not _STARTING.search(str(refused)) and name not in perhaps:
-                        raise StoreError(f"{name} could not be read: {refused}") from refused
-                    if time.monotonic() > end:
-                        raise StoreError(f"{name} does not answer after {self._patience} s: {refused}") from refused
+                    if starting and seconds > self._patience:
+                        raise StoreError(f"{name} does not answer after {self._patience} s: {why}") from refused
+                    if not starting and name not in perhaps and (not passing or seconds > PERHAPS_SECONDS):
+                        raise StoreError(f"{name} could not be read: {why}") from refused
                     time.sleep(0.3)
 
         with ThreadPoolExecutor(max_workers=4) as pool:
-            reads = {name: pool.submit(read, name) for name in sorted(self._readers)}
+            reads = {name: pool.submit(read, name) for name in sorted(self._readers) if name not in without}
             return {name: found for name, each in reads.items() if (found := each.result())}
 
 

@@ -14,8 +14,16 @@ from typing import Any
 SECONDS = 3600
 
 
+#: Names the way in which fingerprints are taken. Lines of another way, as the first, `sha256`, cannot be compared with them.
+WAY = "sha256/2"
+
+
 class StoreError(Exception):
     """A store could not be read; the text is what it said."""
+
+
+class PassingError(StoreError):
+    """It cannot be read at this moment: a table is locked, or something was removed while it was read."""
 
 
 def several(number: int, word: str) -> str:
@@ -27,13 +35,16 @@ def fingerprint(mark: str, summary: str, parts: Mapping[str, str]) -> dict[str, 
     """The line, `said`, and its mark, of what was read part by part."""
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     # No character that a tag of AWS may not have.
-    return {"mark": mark, "said": f"{summary} sha256:{digest}"}
+    return {"mark": mark, "said": f"{summary} {WAY}:{digest}"}
 
 
 def client(command: Sequence[str], script: str) -> str:
     """What `docker` prints when it is given the script. Raises StoreError."""
     try:
-        done = subprocess.run(["docker", *command], input=script, capture_output=True, text=True, timeout=SECONDS)
+        # What is no UTF-8 is kept as it is.
+        done = subprocess.run(
+            ["docker", *command], input=script, capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=SECONDS
+        )
     except subprocess.TimeoutExpired:
         raise StoreError(f"no answer within {SECONDS} s") from None
     if done.returncode:
