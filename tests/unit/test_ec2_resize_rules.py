@@ -137,3 +137,12 @@ def test_fallbacks_that_cannot_be_used(names: list[str], most: float, said: str)
     with pytest.raises(rules.WrongError, match=said) as refused:
         list(rules.fallbacks(names, "t2.medium", "t2.micro", prices, most))
     assert refused.value.code == 2
+
+
+def test_fingerprints_of_the_first_way_are_not_compared() -> None:
+    tags = {
+        "Name": "x",
+        "slipway-fingerprint-redis": "3 keys sha256/2:0a",
+        "slipway-fingerprint-a.mongo": "1 documents in 1 collection sha256:0a",
+    }
+    assert rules.known_fingerprints(tags) == ({"redis": "3 keys sha256/2:0a"}, ["a.mongo"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.stack_store import PassingError, StoreError, client, fingerprint, several
 
-#: What is set for a user or a database counts for less than what a client asks for. A table that another client has locked is not waited for.
+#: What a client asks for counts for more than what is set for a user or a database. A table that is locked is not waited for.
 SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "5s",
@@ -81,20 +81,22 @@ CROSS JOIN LATERAL (
 WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.oid >= 16384 AND c.relpersistence <> 't'
 ORDER BY c.oid \gexec
 """.replace("SUM", SUM.format("%s").replace("'", "''"))
-LARGE_OBJECTS = f"""
-SELECT json_build_array('large objects', current_database(), count(*), {SUM.format("md5(record_send(slipway_row.*))")})
+LARGE_OBJECTS = """
+SELECT json_build_array('large objects', current_database(), count(*), SUM_OF_ROWS)
 FROM pg_largeobject AS slipway_row;
-SELECT json_build_array('large objects'' rights', current_database(), count(*), {SUM.format("md5(slipway_row::text)")})
-FROM pg_largeobject_metadata AS slipway_row;
-"""
+SELECT json_build_array('large objects'' rights', current_database(), count(*), SUM_OF_TEXTS)
+FROM (SELECT m::text FROM pg_largeobject_metadata AS m) AS each_one (told);
+""".replace("SUM_OF_ROWS", SUM.format("md5(record_send(slipway_row.*))")).replace("SUM_OF_TEXTS", SUM.format("md5(told)"))
 # Of relations, columns, indexes, views and rules, functions, constraints, triggers, policies, roles and their settings.
-DEFINITIONS = f"""
-SELECT json_build_array('definitions', current_database(), count(*), {SUM.format("md5(told)")}) FROM (
+DEFINITIONS = """
+SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXTS) FROM (
   WITH mine AS MATERIALIZED (SELECT * FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't' AND relkind <> 't')
-  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, relowner, relacl, reloptions, relispopulated, relrowsecurity) FROM mine
+  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, relowner, relacl, reloptions, relispopulated, relrowsecurity)
+    FROM mine
   UNION ALL SELECT concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
                              attgenerated, pg_get_expr(d.adbin, d.adrelid))
-    FROM pg_attribute a JOIN mine ON mine.oid = attrelid AND mine.relkind <> 'i' LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
+    FROM pg_attribute a JOIN mine ON mine.oid = attrelid AND mine.relkind <> 'i'
+    LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum
     WHERE attnum > 0 AND NOT attisdropped
   UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN mine ON mine.oid = indexrelid JOIN mine AS of ON of.oid = indrelid
   UNION ALL SELECT concat_ws(' ', 'rule', ev_class::regclass, rulename, ev_action) FROM pg_rewrite JOIN mine ON mine.oid = ev_class
@@ -107,7 +109,7 @@ SELECT json_build_array('definitions', current_database(), count(*), {SUM.format
   UNION ALL SELECT concat_ws(' ', 'role', a) FROM pg_authid a
   UNION ALL SELECT concat_ws(' ', 'setting', s) FROM pg_db_role_setting s
 ) AS all_of_them (told);
-"""
+""".replace("SUM_OF_TEXTS", SUM.format("md5(told)"))
 #: What is said of a table that is locked, or removed while it is read.
 _PASSES = re.compile("lock timeout|does not exist|could not open relation|cache lookup failed|deadlock", re.I)
 

@@ -126,28 +126,26 @@ class Redis:
         size = self._ask(b"MEMORY", b"USAGE", key, b"SAMPLES", b"100") or 0
         if kind not in _COUNTS:
             if size > MODULE_BYTES:
-                raise StoreError(
-                    f"the key {ascii(key)} is of a module's type, {kind.decode()}, and too large to be read ({size >> 20} MiB)"
-                )
-            count, value = 1, hashlib.sha1(self._ask(b"DUMP", key)).hexdigest()
+                raise StoreError(f"the key {key!a} is of a module's type, {kind.decode()}, and too large to be read ({size >> 20} MiB)")
+            count, value = 1, _sha1(self._ask(b"DUMP", key)).hexdigest()
         elif kind == b"string":
             count, value = self._ask(b"STRLEN", key), self._string(key)
         else:
             count = self._ask(_COUNTS[kind], key)
             seen, first, second = 0, 0, 0
             for name, rest in self._elements(kind, key, max(1, min(ELEMENTS, PIECE * count // max(size, 1)))):
-                digest = hashlib.sha1(b"%d:" % len(name))
+                digest = _sha1(b"%d:" % len(name))
                 digest.update(name)
                 digest.update(rest)
                 text = digest.hexdigest()
                 first, second, seen = (first + int(text[:13], 16)) % (1 << 52), (second + int(text[13:26], 16)) % (1 << 52), seen + 1
             if seen != count:
-                raise PassingError(f"the key {ascii(key)} has changed meanwhile")
+                raise PassingError(f"the key {key!a} has changed meanwhile")
             value = f"{first}:{second}" + (self._groups(key) if kind == b"stream" else "")
-        return hashlib.sha1(f"{hashlib.sha1(key).hexdigest()}{kind.decode()}:{count}:{value}".encode()).hexdigest().encode()
+        return _sha1(f"{_sha1(key).hexdigest()}{kind.decode()}:{count}:{value}".encode()).hexdigest().encode()
 
     def _string(self, key: bytes) -> str:
-        digest, place = hashlib.sha1(), 0
+        digest, place = _sha1(b""), 0
         while part := self._ask(b"GETRANGE", key, b"%d" % place, b"%d" % (place + PIECE - 1)):
             digest.update(part)
             place += PIECE
@@ -220,6 +218,11 @@ class Redis:
             said = text.decode(errors="replace")
             raise PassingError(said) if said.startswith(("WRONGTYPE", "ERR no such key")) else StoreError(said)
         return int(text) if kind == b":" else text if kind == b"+" else None
+
+
+def _sha1(part: bytes) -> hashlib._Hash:
+    """The only digest that Redis's scripts have."""
+    return hashlib.sha1(part, usedforsecurity=False)
 
 
 def _pairs(words: list[Any]) -> dict[bytes, Any]:
