@@ -246,3 +246,12 @@ def test_a_public_jupyter_keeps_its_certificate(resizable: Machine) -> None:
     assert "JupyterLab" in get(done["url"], certificate)
     resizable.answer("up")
     whole(resizable, wanted)
+
+
+@pytest.mark.long
+def test_whatever_a_store_can_hold_comes_along(resizable: Machine) -> None:
+    holdings.odd(resizable)
+    for wanted in ("t2.small", "t2.micro"):
+        there(resizable, wanted)
+        redis_state = "docker inspect --format '{{.RestartCount}} {{.State.OOMKilled}}' slipway-redis-1"
+        assert resizable.on_host(redis_state).split() == ["0", "false"]

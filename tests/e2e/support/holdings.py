@@ -53,12 +53,33 @@ files = sorted(path.name for path in folder.iterdir())
 print(json.dumps([rows, documents, sum(map(int, keys)), kept, files]))
 """
 _READ = _CONNECT.replace("NUMBER", str(NUMBER)) + _COUNT
+#: What resizes were once lost to: views and time series, one hash that fills most of a small Redis, and a user's own settings.
+_ODD = """
+import datetime
+mongo.holdings.create_collection("seen", viewOn="notes")
+mongo.holdings.create_collection("series", timeseries={"timeField": "at"})
+mongo.holdings.create_collection("capped", capped=True, size=9999)
+mongo.holdings.series.insert_many([{"at": datetime.datetime(2026, 1, 1, minute=n), "n": n} for n in range(60)])
+mongo.holdings.passing.create_index("at", expireAfterSeconds=1)
+mongo.holdings.passing.insert_many([{"at": datetime.datetime.now(datetime.UTC)}, {"at": None}])
+for start in range(0, 100_000, 2000):
+    cache.hset("holdings:large", mapping={f"field {n}": os.urandom(250) for n in range(start, start + 2000)})
+with sql, sql.cursor() as cursor:
+    cursor.execute("CREATE TABLE odd (); CREATE SEQUENCE odd_numbers; SELECT nextval('odd_numbers'), lo_from_bytea(7, 'x')")
+    cursor.execute("CREATE MATERIALIZED VIEW odd_view AS SELECT 1 AS n WITH NO DATA")
+    cursor.execute("ALTER ROLE slipway SET statement_timeout = '1s'; ALTER DATABASE slipway SET search_path = public, pg_catalog")
+"""
 PYTHON = "docker exec --interactive slipway-jupyter-1 python -"
 
 
 def fill(machine: Checkout) -> None:
     """Write them, from a notebook's place."""
     machine.on_host(PYTHON, stdin=_CONNECT.replace("NUMBER", str(NUMBER)) + _FILL)
+
+
+def odd(machine: Checkout) -> None:
+    """Write what is harder to read than that."""
+    machine.on_host(PYTHON, stdin=_CONNECT.replace("NUMBER", str(NUMBER)) + _ODD)
 
 
 #: What `read` finds where nothing is lost.
