@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.stack_store import PassingError, StoreError, fingerprint
+from ansible.module_utils.stack_store import PassingError, StoreError, fingerprint, several
 
 #: How many of the files that cannot be read are named.
 NAMED = 5
@@ -57,7 +57,7 @@ class Notebooks:
                 digest.update(ascii((str(path.relative_to(self._root)), permissions, _content(path, kind))).encode())
         except OSError as gone:
             raise PassingError(f"a file has changed meanwhile: {gone}") from gone
-        return fingerprint(mark, f"{files} files", {"files": digest.hexdigest()})
+        return fingerprint(mark, several(files, "file"), {"files": digest.hexdigest()})
 
     def _walk(self, unread: list[Path]) -> Iterator[tuple[Path, os.stat_result]]:
         """All below the folder, always in the same order; only the names of one folder and its parents are in memory."""
