@@ -15,20 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway import arguments, executed, killed, lab, plays, projects, render
+from slipway import arguments, executed, killed, lab, parameters, plays, projects, render
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
 
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to be run: its project's folder and name, its path inside, its parameters, and when it was asked for."""
+    """A notebook to be run: its project's folder and name, its path inside, its parameters and kernel, and when it was asked for."""
 
     folder: Path
     project: str
     notebook: Path
     parameters: list[str]
     stamp: str
+    kernel: str | None = None
 
     @property
     def output(self) -> str:
@@ -44,7 +45,7 @@ def job(options: argparse.Namespace) -> Job:
     relative = _notebook(folder, notebook, options.notebook)
     # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-    return Job(folder, settings["name"], relative, _parameters(getattr(options, "parameter", [])), stamp)
+    return Job(folder, settings["name"], relative, parameters.words(options), stamp, getattr(options, "kernel", None))
 
 
 def run(options: argparse.Namespace) -> Exit:
@@ -129,7 +130,14 @@ def execute(options: argparse.Namespace, ssh_config: str, wanted: Job) -> int:
     """Run it, with what it says as it comes: to stderr where an answer for programs goes to stdout. Returns its exit code."""
     name = container(wanted.project, wanted.stamp)
     inside = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-TTY", "--quiet-pull", "--name", name, "batch"]
-    words = ["python", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
+    words = [
+        "python",
+        "/slipway/run_notebook.py",
+        str(wanted.notebook),
+        wanted.output,
+        *wanted.parameters,
+        *([f"--kernel={wanted.kernel}"] if wanted.kernel is not None else []),
+    ]
     line = f"cd projects/{shlex.quote(wanted.project)} && {shlex.join([*inside, *words])}"
     return followed(options, ssh_config, line, name)
 
@@ -187,10 +195,3 @@ def _notebook(folder: Path, notebook: Path, given: str) -> Path:
     if real.suffix != ".ipynb" or not real.is_file() or relative.parts[0] == "runs":
         raise RefusalError(f"NOTEBOOK: {given!r} is no notebook of the project. Allowed: a file NAME.ipynb, not in runs/.", Exit.BAD_INPUT)
     return relative
-
-
-def _parameters(given: list[str]) -> list[str]:
-    for each in given:
-        if not each.partition("=")[0].isidentifier() or "=" not in each:
-            raise RefusalError(f"-p: {each!r} cannot be used. Allowed: NAME=VALUE, where NAME is a name of Python.", Exit.BAD_INPUT)
-    return given

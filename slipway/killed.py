@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway import executed
+from slipway import executed, parameters
 
 #: So many of a project's notebooks are looked at, those that ran last.
 _LOOKED_AT = 10
@@ -80,9 +80,7 @@ def _notebooks(document: Mapping[str, Any], folder: Path | None) -> list[str]:
     for each in document["out_of_memory"]:
         path = folder / str(each["notebook"]).removeprefix("work/")
         if each["notebook"] and path.is_file():
-            found.append(
-                shlex.quote(str(path)) + "".join(f" -p {shlex.quote(f'{key}={value}')}" for key, value in each["parameters"].items())
-            )
+            found.append(shlex.quote(str(path)) + parameters.shell(parameters.of_values(each["parameters"])))
     return list(dict.fromkeys(found))
 
 

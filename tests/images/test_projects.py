@@ -138,7 +138,7 @@ def test_out_of_memory_is_told_and_exits_137(project: Project) -> None:
 
 def test_a_notebook_that_ends_its_own_kernel_has_failed(project: Project) -> None:
     # In its last cell: every cell was begun.
-    cases = {"exit()": "has ended its own kernel", "import os; os._exit(3)": "with exit status 3"}
+    cases = {"exit(3)": "failed: exit(3)", "import os; os._exit(3)": "with exit status 3"}
     notebooks = [project.notebook(f"ender{number}", "print('first')", cell) for number, cell in enumerate(cases)]
     outputs = [f"runs/ender{number}.ipynb" for number in range(len(cases))]
     with ThreadPoolExecutor() as pool:
@@ -155,12 +155,15 @@ def test_what_cannot_be_run_is_refused_and_writes_nothing(project: Project) -> N
     unknown, empty = project.notebook("unknown", "1", kernel="julia-9"), project.notebook("empty", " ")
     good = project.notebook("one", "1")
     cases = {
-        (unknown, "runs/no.ipynb"): "the notebook names the kernel 'julia-9'; there are: python3",
+        (unknown, "runs/no.ipynb"): "the notebook names the kernel 'julia-9'; there are: python3. -k NAME chooses one",
+        (good, "runs/no.ipynb", "--kernel=ir"): "there is no kernel 'ir'; there are: python3",
+        (good, "runs/no.ipynb", "a=1", "--text=a=2"): "the parameter a is given twice",
+        (good, "runs/no.ipynb", "--yaml=- 1"): "is no mapping of YAML",
         (empty, "runs/no.ipynb"): "has no code cells",
         ("ipynb/words.ipynb", "runs/no.ipynb"): "ipynb/words.ipynb is not a notebook",
         ("ipynb/missing.ipynb", "runs/no.ipynb"): "there is no notebook ipynb/missing.ipynb",
         (good, "../no.ipynb"): "is not in the project's folder",
-        (good, "runs/no.ipynb", "2=3"): "'2=3' is no parameter",
+        (good, "runs/no.ipynb", "2=3"): "'2' is no parameter's name",
     }
     # One Python for all: it takes two seconds to start.
     code = "import sys; sys.stderr = sys.stdout; sys.path.insert(0, '/slipway'); import run_notebook\n"
