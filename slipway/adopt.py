@@ -57,7 +57,7 @@ def adopt(folder: Path, settings: Mapping[str, Any], packages: Mapping[str, Any]
     if not file.is_relative_to(folder.resolve()):
         raise RefusalError(f"{DOCKERFILE} is a link that leads out of the project. Allowed: a file in it. Nothing was changed.")
     try:
-        found = file.read_bytes().decode() if file.exists() else ""
+        found = file.read_bytes().decode("utf-8-sig") if file.exists() else ""
     except (OSError, UnicodeDecodeError) as wrong:
         why = getattr(wrong, "strerror", None) or "it is no UTF-8"
         raise RefusalError(f"{DOCKERFILE} cannot be read: {why}. Nothing was changed.", Exit.BAD_INPUT) from wrong

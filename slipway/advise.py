@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway import arguments, batch, executed, lab, measure, plays, projects, render
+from slipway import arguments, batch, executed, lab, measure, parameters, plays, projects, render
 from slipway.measurements import MODELS, Measurements
 from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
@@ -68,7 +68,7 @@ def advise(options: argparse.Namespace) -> Exit:
 
 def wanted_type(options: argparse.Namespace, folder: Path, notebook: str) -> str:
     """The type for a run of this notebook with these parameters. Raises RefusalError where it was not measured, or nothing holds it."""
-    need = _of_notebook(options, folder, notebook, getattr(options, "parameter", []))
+    need = _of_notebook(options, folder, notebook, parameters.words(options))
     result = _asked(options, need, Progress())
     if result.failure:
         raise RefusalError(result.failure.reason, result.failure.code)
@@ -85,7 +85,7 @@ def _of_notebook(options: argparse.Namespace, folder: Path, notebook: str, given
     told = [facts for path in sorted((folder / "runs").glob("*.ipynb"), reverse=True) if (facts := executed.facts(path))]
     # One that failed or was stopped on its way has needed less than the whole.
     runs = [facts for facts in told if facts.get("notebook") == notebook and facts.get("exit_code") in (0, executed.KILLED)]
-    mine = next((facts for facts in runs if given is None or executed.parameters_are(facts["parameters"], given)), None)
+    mine = next((facts for facts in runs if given is None or parameters.are(facts["parameters"], given)), None)
     if mine is None:
         other = " with these parameters" if runs else ""
         raise RefusalError(
@@ -102,8 +102,9 @@ def _of_notebook(options: argparse.Namespace, folder: Path, notebook: str, given
 
 def _run(options: argparse.Namespace, path: Path, words: Sequence[str], on: str = "") -> str:
     """The line to type for a run with these parameters."""
-    line = [plays.command(options, "run"), shlex.quote(str(path)), *(f"-p {shlex.quote(each)}" for each in words)]
-    return " ".join([*line, *([f"--on {on}"] if on else [])])
+    kernel = f" -k {shlex.quote(options.kernel)}" if getattr(options, "kernel", None) else ""
+    line = f"{plays.command(options, 'run')} {shlex.quote(str(path))}{parameters.shell(words)}{kernel}"
+    return f"{line} --on {on}" if on else line
 
 
 def _of_shape(options: argparse.Namespace, kept: Measurements) -> Need:
@@ -211,7 +212,7 @@ def _commands(options: argparse.Namespace, take: Mapping[str, Any] | None, now: 
     resize = f"{plays.command(options, 'resize')} {take['type']}"
     if fitting or "notebook" not in options:
         return [resize]
-    return [resize, _run(options, Path(options.notebook), getattr(options, "parameter", []), take["type"])]
+    return [resize, _run(options, Path(options.notebook), parameters.words(options), take["type"])]
 
 
 _HOW = {

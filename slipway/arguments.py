@@ -25,11 +25,13 @@ _RESIZE = {
     "rollback": "ec2_resize_rollback",
 }
 _RUN = {"on": "ec2_resize_type"}
+_OPEN = {"local_port": "tunnel_wanted_port"}
 _UP = {
     "type": "ec2_instance_type",
     "disk": "ec2_instance_disk_gib",
     "key_file": "ec2_instance_key_file",
     "services": "stack_services",
+    "settings": "stack_jupyter_settings",
 }
 
 
@@ -45,7 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:
     """The role variables that the options set. Values are data: what Ansible would evaluate is refused."""
-    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN}.get(options.command, _UP))
+    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN}.get(options.command, _UP))
 
 
 def common(options: argparse.Namespace) -> dict[str, Any]:
@@ -62,9 +64,18 @@ def _found(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, A
         if variable in found:
             words = [found[variable]] if isinstance(found[variable], str) else found[variable]
             found[variable] = [item.strip() for word in words for item in word.split(",") if item.strip()]
+    if "tunnel_wanted_port" in found:
+        found["tunnel_wanted_port"] = _port(found["tunnel_wanted_port"])
     if found.get("ec2_instance_key_file"):
         found["ec2_instance_key_file"] = str(Path(found["ec2_instance_key_file"]).expanduser().absolute())
     return found
+
+
+def _port(word: str) -> int:
+    """A port of this computer that needs no privilege."""
+    if not re.fullmatch("[1-9][0-9]{3,4}", word) or not 1024 <= int(word) <= 65535:
+        raise RefusalError(f"--local-port: {word!r} cannot be used. Allowed: 1024 to 65535. Nothing was changed.", Exit.BAD_INPUT)
+    return int(word)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--disk", help="its disk in GiB (default: 20)")
     up.add_argument("--services", help="comma-separated, of jupyter,redis,mongo,postgres (default: all)")
     up.add_argument("--key-file", help="a private SSH key of your own (default: one is made)")
+    _add_settings(up)
     up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     new = add("new", "make a project folder here: settings, a notebook, a package, a git repository")
     new.add_argument("project", metavar="NAME", help="the folder, which is the project's name too")
@@ -106,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("project", nargs="?", metavar="PROJECT", help="a project's folder, for its services and URLs")
     opened = add("open", "open the tunnel again and print Jupyter's URL")
     opened.add_argument("project", nargs="?", metavar="PROJECT", help="a project's folder, for its services")
+    opened.add_argument("--local-port", metavar="N", help="the port of this computer that leads to Jupyter from now on")
     logs = add("logs", "show the services' logs")
     logs.add_argument("--project", metavar="PROJECT", help="a project's folder, or its name on the machine, for its services")
     logs.add_argument("service", nargs="*", help="which services (default: all)")
@@ -121,6 +134,11 @@ def _parser() -> argparse.ArgumentParser:
     lab = add("lab", "the local EC2")
     lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
     return parser
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
+    text = "start JupyterLab without your settings (~/.jupyter), which stay; the next time without this option it has them again"
+    command.add_argument("--without-settings", dest="settings", action="store_false", help=text)
 
 
 def _add_memory(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -156,6 +174,7 @@ def _add_projects(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
 
     deploy = of_a_project("deploy", "bring up a project's services on the machine, and print their URLs")
     deploy.add_argument("--scale", metavar="worker=N", help="how many workers (default: slipway.yml's)")
+    _add_settings(deploy)
     deploy.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     for name, text in (("push", "bring a project's files to the machine"), ("pull", "bring a project's files back from the machine")):
         sync = of_a_project(name, text)
@@ -164,7 +183,10 @@ def _add_projects(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
         sync.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     run = add("run", "execute a notebook on the machine, and bring back what it made")
     run.add_argument("notebook", metavar="NOTEBOOK", help="its path")
-    run.add_argument("-p", dest="parameter", action="append", metavar="NAME=VALUE", help="a parameter of the notebook")
+    run.add_argument("-p", dest="parameter", action="append", metavar="NAME=VALUE", help="a parameter, read as the notebook's default is")
+    run.add_argument("-r", dest="text_parameter", action="append", metavar="NAME=VALUE", help="a parameter that is text, whatever it holds")
+    run.add_argument("-y", dest="yaml_parameter", action="append", metavar="YAML", help="parameters as YAML: 'NAME: VALUE'")
+    run.add_argument("-k", dest="kernel", metavar="KERNEL", help="run with this kernel of the image (default: the notebook's)")
     run.add_argument("--on", metavar="TYPE", help="on a larger type, for this run only; auto: the cheapest one that fits")
     run.add_argument("--dry-run", action="store_true", help="with --on: check everything, print the plan, and change nothing")
     reseed = of_a_project("reseed", "make PostgreSQL's volume anew from the project's files; its data are lost")

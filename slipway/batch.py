@@ -10,25 +10,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway import arguments, executed, killed, lab, plays, projects, render
+from slipway import arguments, executed, killed, lab, parameters, plays, projects, render
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
 
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook to be run: its project's folder and name, its path inside, its parameters, and when it was asked for."""
+    """A notebook to be run: its project's folder and name, its path inside, its parameters and kernel, and when it was asked for."""
 
     folder: Path
     project: str
     notebook: Path
     parameters: list[str]
     stamp: str
+    kernel: str | None = None
 
     @property
     def output(self) -> str:
@@ -44,7 +45,7 @@ def job(options: argparse.Namespace) -> Job:
     relative = _notebook(folder, notebook, options.notebook)
     # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-    return Job(folder, settings["name"], relative, _parameters(getattr(options, "parameter", [])), stamp)
+    return Job(folder, settings["name"], relative, parameters.words(options), stamp, getattr(options, "kernel", None))
 
 
 def run(options: argparse.Namespace) -> Exit:
@@ -66,7 +67,9 @@ def run(options: argparse.Namespace) -> Exit:
 
 def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Result:
     """Bring the files to the machine, and see that the project runs there."""
-    result = plays.play("run", "playbooks/project/run.yml", options, projects.variables_of(options, wanted.folder), progress)
+    # Whatever git says of the notebook: it is what is asked for.
+    variables = projects.variables_of(options, wanted.folder) | {"project_always_sent": [str(wanted.notebook)]}
+    result = plays.play("run", "playbooks/project/run.yml", options, variables, progress)
     if not result.failure:
         plays.running_instance(options, result)
         if result.published.get("services", {}).get("jupyter", {}).get("state") != "running":
@@ -76,8 +79,15 @@ def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Resul
 
 
 def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress, wait: bool = True) -> Result:
-    """Bring back the executed notebook, then the files that it made. Without `wait` that fails if another command syncs the folder."""
-    variables = arguments.common(options) | {"project_path": str(folder), "project_fetched": [output]}
+    """Bring back the executed notebook, then the files that it made, but for more than a pull fetches unasked.
+
+    Without `wait` that fails if another command syncs the folder.
+    """
+    variables = arguments.common(options) | {
+        "project_path": str(folder),
+        "project_fetched": [output],
+        "project_most_mb": 0 if options.yes else projects.MOST_MB,
+    }
     with ExitStack() as held:
         try:
             with told_by_signals():
@@ -87,12 +97,15 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
             why = str(ended) or f"Interrupted, while another command was syncing the folder {folder}."
             failure = Failure("Wait for the folder", "localhost", f"{why} {output} stays on the machine.", Exit.REFUSED)
             return Result(failure, 0, 0.0, {}, Path())
-        return plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+        back = plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+    # What nobody is asked about waits there. The executed notebook is here.
+    return replace(back, failure=None) if projects.waiting(back) else back
 
 
 def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) -> dict[str, Any]:
     """The document of `run --json`, which docs/json.md describes."""
     died = killed.of_run(wanted.folder / wanted.output)
+    pull = f"{plays.command(options, 'pull')} {shlex.quote(str(wanted.folder))}"
     return {
         "project": wanted.project,
         "notebook": str(wanted.notebook),
@@ -100,6 +113,7 @@ def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) 
         "exit_code": code,
         "out_of_memory": code == executed.KILLED,
         "fetched": back.published.get("sync", {}).get("moved", []),
+        "waiting": projects.waiting(back) | {"command": pull} if projects.waiting(back) else None,
         "memory": _memory(options, died, wanted.folder) if died else None,
         "burst": None,
     }
@@ -129,7 +143,15 @@ def execute(options: argparse.Namespace, ssh_config: str, wanted: Job) -> int:
     """Run it, with what it says as it comes: to stderr where an answer for programs goes to stdout. Returns its exit code."""
     name = container(wanted.project, wanted.stamp)
     inside = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-TTY", "--quiet-pull", "--name", name, "batch"]
-    words = ["python", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
+    words = [
+        "python",
+        "-s",
+        "/slipway/run_notebook.py",
+        str(wanted.notebook),
+        wanted.output,
+        *wanted.parameters,
+        *([f"--kernel={wanted.kernel}"] if wanted.kernel is not None else []),
+    ]
     line = f"cd projects/{shlex.quote(wanted.project)} && {shlex.join([*inside, *words])}"
     return followed(options, ssh_config, line, name)
 
@@ -187,10 +209,3 @@ def _notebook(folder: Path, notebook: Path, given: str) -> Path:
     if real.suffix != ".ipynb" or not real.is_file() or relative.parts[0] == "runs":
         raise RefusalError(f"NOTEBOOK: {given!r} is no notebook of the project. Allowed: a file NAME.ipynb, not in runs/.", Exit.BAD_INPUT)
     return relative
-
-
-def _parameters(given: list[str]) -> list[str]:
-    for each in given:
-        if not each.partition("=")[0].isidentifier() or "=" not in each:
-            raise RefusalError(f"-p: {each!r} cannot be used. Allowed: NAME=VALUE, where NAME is a name of Python.", Exit.BAD_INPUT)
-    return given

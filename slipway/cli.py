@@ -106,6 +106,8 @@ def _open(options: argparse.Namespace) -> Exit:
     document = {
         key: value for key, value in plays.status(options, result).items() if key in ("target", "exposure", "url", "certificate_sha256")
     }
+    if "local_port" in options and document["exposure"] == "public":
+        raise RefusalError("--local-port: Jupyter is reached by TLS here, without a tunnel. Nothing was changed.")
     print(render.as_json(document) if options.json else document["url"])
     if document["certificate_sha256"] and not options.json:
         print(render.certificate_line(document), file=sys.stderr)

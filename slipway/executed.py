@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from slipway import parameters
 
 if TYPE_CHECKING:
     from slipway.batch import Job
@@ -49,25 +51,15 @@ def same(path: Path, job: Job) -> bool:
     return (
         path.is_relative_to(job.folder)
         and (told.get("state"), told.get("exit_code"), told.get("notebook")) == ("done", 0, str(job.notebook))
-        and parameters_are(told["parameters"], job.parameters)
+        and told.get("kernel") == job.kernel
+        and parameters.are(told["parameters"], job.parameters)
         and _sources(path) == _sources(job.folder / job.notebook)
     )
 
 
-def parameters_are(typed: Mapping[str, Any], words: Sequence[str]) -> bool:
-    """Whether a run had these parameters, NAME=VALUE each; papermill has typed them."""
-    given = dict(each.split("=", 1) for each in words)
-
-    def equal(name: str) -> bool:
-        try:
-            return str(typed[name]) == given[name] or float(given[name]) == typed[name]
-        except ValueError:
-            return False
-
-    return given.keys() == typed.keys() and all(map(equal, given))
-
-
 def _sources(path: Path) -> list[str]:
-    # One of nbformat 3, which has none of these, is like no other.
-    cells = json.loads(path.read_text()).get("cells") or [{"source": str(path)}]
-    return ["".join(cell["source"]) for cell in cells if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])]
+    # One that has no cells of this format, as nbformat 3, or that a run has to mend, is like no other.
+    with suppress(ValueError, KeyError, TypeError, AttributeError):
+        cells = json.loads(path.read_text())["cells"]
+        return ["".join(cell["source"]) for cell in cells if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])]
+    return [str(path)]

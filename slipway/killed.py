@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway import executed
+from slipway import executed, parameters
 
 #: So many of a project's notebooks are looked at, those that ran last.
 _LOOKED_AT = 10
@@ -80,9 +80,7 @@ def _notebooks(document: Mapping[str, Any], folder: Path | None) -> list[str]:
     for each in document["out_of_memory"]:
         path = folder / str(each["notebook"]).removeprefix("work/")
         if each["notebook"] and path.is_file():
-            found.append(
-                shlex.quote(str(path)) + "".join(f" -p {shlex.quote(f'{key}={value}')}" for key, value in each["parameters"].items())
-            )
+            found.append(shlex.quote(str(path)) + parameters.shell(parameters.of_values(each["parameters"])))
     return list(dict.fromkeys(found))
 
 
@@ -106,13 +104,17 @@ def lines(document: Mapping[str, Any]) -> list[str]:
 _WHO = {"process": "a process in {service}", "service": "{service} itself", "run": "the run of {notebook}, {cell}"}
 
 
+def plain(text: str) -> str:
+    """Without what a terminal would take for a command of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _line(each: Mapping[str, Any]) -> str:
-    """One of what was killed, for people. What a terminal would take for a command of its own is not shown."""
+    """One of what was killed, for people."""
     kernel = "the kernel of {notebook}" if each["notebook"] is not None else "a kernel without a notebook, in {service}"
     what = _WHO.get(each["who"], kernel).format(**each)
     facts = [f"{each['times']} times"] if each["times"] > 1 else []
     facts += [("last " if facts else "") + f"{each['when'][:19].replace('T', ' ')} UTC"] if each["when"] else []
     limit, peak = (f"{each[key]} MiB" if each[key] is not None else "unknown" for key in ("limit_mib", "peak_mib"))
-    plain = "".join(letter if letter.isprintable() else "?" for letter in what)
     told = f" ({', '.join(facts)})" if facts else ""
-    return f"Killed    {plain}{told}: the limit is {limit}, the peak was {peak}"
+    return f"Killed    {plain(what)}{told}: the limit is {limit}, the peak was {peak}"

@@ -150,7 +150,10 @@ def failed(options: argparse.Namespace, result: Result, why: Failure, done: Mapp
     if options.json:
         told = {"error": why.reason, "task": why.task, "host": why.host, "code": int(why.code), "log": str(result.log)}
         print(render.as_json({**done, **told}))
-    print(render.failure(why, result.log, again(options)), file=sys.stderr)
+    # Over a volume that its first start left half-made the same command would fail again.
+    half_made = bool(result.published.get("seeds_failed")) and options.command == "deploy"
+    following = f"{command(options, 'reseed')} {shlex.quote(options.project)}" if half_made else again(options)
+    print(render.failure(why, result.log, following, same=not half_made), file=sys.stderr)
     return why.code
 
 

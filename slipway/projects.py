@@ -11,19 +11,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
+
 from slipway import adopt, arguments, killed, lab, new, plays, render
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 
 # One reader of slipway.yml, here and in the role.
-sys.path.append(str(PROJECT / "roles" / "project" / "module_utils"))
-from project_settings import FILE, SettingsError, read
+ansible.module_utils.__path__.append(str(PROJECT / "roles" / "project" / "module_utils"))
+from ansible.module_utils.project_seeds import look as look_at_seeds  # noqa: E402 (found by the path above)
+from ansible.module_utils.project_settings import FILE, SettingsError, read  # noqa: E402
 
 
 def deploy(options: argparse.Namespace, **more: Any) -> Exit:
     """Bring up a project's services, on machines that are made where they are missing."""
     folder, settings = project(options)
     check, progress = "dry_run" in options, Progress(check="dry_run" in options)
+    if not_run := _not_run(folder, settings):
+        progress.say(f"PostgreSQL runs *.sql, *.sql.gz, *.sql.xz, *.sql.zst and *.sh of docker/postgres. Not run: {', '.join(not_run)}")
     if options.target == "lab" and not check:
         lab.start(progress)
     lab.need(options)
@@ -77,6 +82,12 @@ def _store_machine(options: argparse.Namespace, key: str) -> str:
     return f"{plays.name(options)}-{key}"
 
 
+def _not_run(folder: Path, settings: Mapping[str, Any]) -> list[str]:
+    """What lies in docker/postgres, or in a folder of a similar name, and is not run by the project's PostgreSQL."""
+    stores = [*settings["services"], *(store for each in settings["machines"].values() for store in each["services"])]
+    return list(look_at_seeds(folder).not_run) if "postgres" in stores else []
+
+
 def with_room(options: argparse.Namespace, play: Callable[..., Result]) -> Result:
     """Run a play that may have to bring other stacks to rest. At a terminal that is asked first."""
     asks = sys.stdin.isatty() and not options.yes
@@ -93,19 +104,37 @@ def sync(options: argparse.Namespace) -> Exit:
     """`push` and `pull`: bring a project's files to the machine, or back from it."""
     folder, settings = project(options)
     lab.need(options)
+    check = "dry_run" in options
     variables = variables_of(options, folder) | {
         "project_overwrite": "overwrite" in options,
         "project_delete": "delete" in options,
+        "project_most_mb": MOST_MB if options.command == "pull" and not (check or options.yes) else 0,
     }
-    check = "dry_run" in options
+
+    def play(**given: Any) -> Result:
+        playbook = f"playbooks/project/{options.command}.yml"
+        return plays.play(options.command, playbook, options, variables | given, Progress(check=check), check)
+
     with nullcontext() if check else plays.syncing(folder):
-        result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables, Progress(check=check), check)
+        result = play()
+        if result.failure and waiting(result):
+            if not sys.stdin.isatty():
+                raise RefusalError(f"{result.failure.reason} To fetch it: {plays.again(options)} --yes")
+            print(result.failure.reason, file=sys.stderr)
+            if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
+                raise RefusalError("Nothing was fetched.")
+            result = play(project_most_mb=0)
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     document = {"project": settings["name"], **result.published["sync"], "changed": result.changed}
     print(render.as_json(document) if options.json else render.sync_text(document, check))
     return Exit.DONE
+
+
+def waiting(result: Result) -> dict[str, int]:
+    """Files and bytes that a pull has left on the machine, for they are more than it may fetch unasked."""
+    return result.published.get("waiting") or {}
 
 
 def show(options: argparse.Namespace) -> Exit:
@@ -238,9 +267,12 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     folder, most = Path(options.project), settings["memory_mib"]
     document = plays.status(options, result, f"projects/{settings['name']}", folder=folder, runs=killed.of_runs(folder), most_mib=most)
     keys = ("monitor_url", "rested", "seeds_not_used", "sync")
-    return document | {"project": settings["name"]} | {key: published.get(key) for key in keys}
+    more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings)}
+    return document | more | {key: published.get(key) for key in keys}
 
 
+#: What a pull fetches unasked.
+MOST_MB = 100
 CHANGING = ("deploy", "push", "pull", "reseed", "rest", "remove", "adopt")
 COMMANDS: dict[str, Callable[[argparse.Namespace], Exit]] = {
     "new": _new,

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 _UNKNOWN = "unknown"
+#: What does not come along, and what is not compared.
+_LEFT = "what Jupyter's container holds outside of the home and work/ does not come along, as packages by apt, or by pip without --user"
+_UNCOMPARED = "what expires by itself, and caches (~/.cache)"
 
 
 def plan_text(plan: Mapping[str, Any], name: str) -> str:
@@ -25,6 +28,7 @@ def plan_text(plan: Mapping[str, Any], name: str) -> str:
         lines.append(f"Else      {', '.join(plan['candidates'][1:])}, where EC2 has no {wanted} to give")
     lines.append(f"At last   {origin} comes back where nothing else can be had")
     lines.append("Checked   the instance, the types, the zone, the permissions, the host, the services' memory")
+    lines.append(f"Mind      {_LEFT} (diff shows these, adopt keeps them)")
     lines += [f"Mind      {what}" for what in plan["caveats"]]
     lines += [f"Not seen  {what}" for what in plan["unknown"]]
     if plan["halfway"]:
@@ -47,6 +51,8 @@ def text(receipt: Mapping[str, Any]) -> str:
     for store, found in sorted(receipt["fingerprints"].items()):
         same = "equal" if found["equal"] else f"DIFFERENT, after: {found['after']}"
         lines.append(f"  {store:<{width}} {found['before']}  {same}")
+    if receipt["fingerprints"]:
+        lines += [f"Not compared: {_UNCOMPARED}", f"New       the containers: {_LEFT}"]
     lines += [f"Refused   {each['type']}: {each['code']}: {each['message']}" for each in receipt["refusals"]]
     lines += [f"Not seen  {each}" for each in receipt["unknown"]]
     lines += [f"Snapshot  {each}; it costs until you remove it" for each in receipt["snapshots"]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway import killed, receipt
+from slipway import killed, receipt, standing
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -42,8 +42,10 @@ class Progress:
                 print(f"\r\033[K[{time.monotonic() - self._start:5.0f} s] {_step(data)} …", end="", file=self._stream, flush=True)
         elif kind == "runner_on_ok":
             self._warn(data)
-            changed = data.get("res", {}).get("changed", False)
-            if changed:
+            changed, words = data.get("res", {}).get("changed", False), data.get("res", {}).get("msg")
+            if words and not changed and data.get("task_action") == "ansible.builtin.debug":
+                self.say(words)
+            elif changed:
                 self.say(f"{_step(data)}: {self._verb}")
             elif time.monotonic() - self._task_start >= _TOLD_SECONDS:
                 self.say(f"{_step(data)}: ok")
@@ -63,29 +65,37 @@ def _step(data: Mapping[str, Any]) -> str:
     return f"{role}: {name}" if role else name
 
 
-def failure(why: Failure, log: Path, command: str) -> str:
-    """Say what failed, where, why, and what to type next: `command`, the whole line."""
+def failure(why: Failure, log: Path, command: str, same: bool = True) -> str:
+    """Say what failed, where, why, and what to type next: `command`, the whole line, which is the `same` as was typed, or another one."""
     if why.code in (Exit.BAD_INPUT, Exit.REFUSED):
         return why.reason
     lines = [f"Failed at: {why.task} (on {why.host})", f"Reason: {why.reason}"]
     if why.code is Exit.FAILED:
-        lines.append(f"Next: mend that and run the same command again: {command}")
+        lines.append(f"Next: mend that and run {'the same command again' if same else 'this'}: {command}")
     return "\n".join([*lines, f"Log: {log}"])
 
 
 def status_document(target: str, published: Mapping[str, Any], url: str | None) -> dict[str, Any]:
     """The document of `status --json`, which docs/json.md describes."""
-    keys = ("state", "health", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
+    keys = ("state", "reason", "memory_used_mib", "memory_peak_mib", "memory_limit_mib", "out_of_memory", "out_of_memory_kills")
     instance, services = published.get("instance"), published.get("services", {})
+    if services and services.get("jupyter", {}).get("state") != "running":
+        # A tunnel that is open leads to nothing then.
+        url = None
     return {
         "target": target,
         "instance": instance
         and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
-        "services": {name: {key: facts.get(key) for key in keys} for name, facts in sorted(services.items())},
+        "stack_state": standing.of(services, bool(published.get("at_rest"))) if published.get("engine") == "running" else None,
+        "services": {
+            name: {key: facts.get(key) for key in keys} | {"health": standing.health(facts), "exit_code": standing.exit_code(facts)}
+            for name, facts in sorted(services.items())
+        },
+        "volumes": published.get("kept_volumes") or [],
         "out_of_memory": killed.of_services(services),
         "stacks": {
-            name: {"running": found["running"] > 0, "memory_limit_mib": found["limit_mib"]}
+            name: {"running": found["running"] > 0, "at_rest": bool(found.get("at_rest")), "memory_limit_mib": found["limit_mib"]}
             for name, found in sorted((published.get("stacks") or {}).items())
         },
         "fit": {"memory_mib": published["fit_mib"], "type": published.get("fit_type"), "raise_mib": None, "commands": []}
@@ -130,8 +140,8 @@ def burst_lines(burst: Mapping[str, Any], command: Callable[[str], str]) -> list
     ]
 
 
-def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> str:
-    """Render the document of `status` for people. `command` gives the line to type for a verb."""
+def status_text(document: Mapping[str, Any], command: Callable[[str], str], folder: Path | None = None) -> str:
+    """Render the document of `status` for people. `command` gives the line to type for a verb, `folder` is the project's."""
     instance = document["instance"]
     if instance is None:
         return f"No instance (target {document['target']}). Make one with: {command('up')}"
@@ -151,16 +161,23 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str]) -> s
         memory = f"{used:>5} of {facts['memory_limit_mib']} MiB"
         kills = facts["out_of_memory_kills"]
         died = "  out of memory" + (f" ({kills} times)" if (kills or 0) > 1 else "") if facts["out_of_memory"] else ""
-        lines.append(f"  {name:<9} {facts['state']:<8} {facts['health']:<9} {memory}{died}")
+        lines.append(f"  {name:<9} {standing.word(facts, document['stack_state'])} {memory}{died}")
+        if facts.get("reason"):
+            lines.append(f"            {killed.plain(facts['reason'])}")
+    if document["volumes"]:
+        lines.append(f"Volumes   {', '.join(document['volumes'])}")
     lines += killed.lines(document)
-    for name, found in document["stacks"].items():
-        lines.append(f"Beside    {name}: " + (f"runs, with up to {found['memory_limit_mib']} MiB" if found["running"] else "at rest"))
+    # One that is left half-way has been named with the command that ends it: another one would be refused.
+    if document["stack_state"] and not instance["resize_to"]:
+        start = f"{command('deploy')} {shlex.quote(str(folder))}" if folder else command("up")
+        lines += standing.lines(document, start, command("logs") + (f" --project {shlex.quote(str(folder))}" if folder else ""))
+    lines += [standing.beside(name, found) for name, found in document["stacks"].items()]
     if instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
     elif document["url"]:
         lines.append(f"Jupyter   {document['url']}")
         lines += [certificate_line(document)] if document["certificate_sha256"] else []
-    elif "jupyter" in document["services"]:
+    elif document["services"].get("jupyter", {}).get("state") == "running":
         lines.append(f"The tunnel is closed. Open it with: {command('open')}")
     return "\n".join(lines)
 
@@ -200,7 +217,7 @@ def url_with_token(url: str | None, token_file: Path) -> str | None:
 
 def project_text(document: Mapping[str, Any], command: Callable[[str], str], folder: Path) -> str:
     """Render the document of `status PROJECT` for people."""
-    lines = [status_text(document, command)]
+    lines = [status_text(document, command, folder)]
     place = shlex.quote(str(folder))
     if document["monitor_url"]:
         lines.append(f"Monitor   {document['monitor_url']}")
@@ -222,7 +239,9 @@ def sync_lines(sync: Mapping[str, Any]) -> list[str]:
     """What a synchronisation moved, and what it left and why."""
     lines = []
     if sync.get("moved"):
-        lines.append(f"Files     {len(sync['moved'])} {'sent' if sync['direction'] == 'push' else 'fetched'}: {_few(sync['moved'])}")
+        much = f", {sync['bytes'] / 10**6:,.0f} MB" if sync.get("bytes", 0) >= 10**6 else ""
+        done = "sent" if sync["direction"] == "push" else "fetched"
+        lines.append(f"Files     {len(sync['moved']):,} {done}{much}: {_few(sync['moved'])}")
     if sync.get("removed"):
         lines.append(f"Removed   {_few(sync['removed'])}")
     return lines + list(sync.get("told") or [])
@@ -242,6 +261,9 @@ def run_text(document: Mapping[str, Any], folder: Path) -> str:
     lines = [f"{how}: {folder / document['executed']}" if document["executed"] else f"{how}: nothing was executed"]
     if document["fetched"]:
         lines.append(f"Files     {len(document['fetched'])} fetched: {_few(document['fetched'])}")
+    if waiting := document["waiting"]:
+        much = f"{waiting['files']:,} file{'s' * (waiting['files'] != 1)}, {waiting['bytes'] / 10**6:,.0f} MB, stay on the machine"
+        lines += [f"Left      {much}: more than a run fetches unasked.", f"          Fetch them with: {waiting['command']}"]
     lines += killed.lines(document["memory"]) if document["memory"] else []
     return "\n".join(lines)
 

@@ -147,7 +147,7 @@ def test_killed_on_its_way_up_and_then_the_whole_of_it(borrower: Machine) -> Non
     burst = answer["burst"]
     assert (burst["from"], burst["to"], burst["now"]) == (SMALL, LARGE, SMALL)
     assert 1050 < burst["peak_mib"] < burst["limit_mib"]
-    assert set(burst["fingerprints"]) == {"job.postgres", "job.redis", "job.notebooks"}
+    assert set(burst["fingerprints"]) == {"job.postgres", "job.redis", "job.notebooks", "job.home"}
     assert set(burst["fingerprints"].values()) == {True}
     assert 0 < burst["usd_more"] < burst["usd"]
     assert min(burst["seconds"].values()) > 0

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("machine")
 #: On the machine: the stack's own copies, and what Jupyter writes for its own user in its container.
 BELONGS_THERE = (
     "/home/ubuntu/slipway/secrets/*",
-    "/var/lib/docker/overlay2/*/diff/home/jovyan/.local/share/jupyter/runtime/jpserver-*",
+    "/var/lib/docker/overlay2/*/diff/tmp/jupyter-runtime/jpserver-*",
 )
 NEW = "newcomer"
 STORES = {"redis": "redis_password", "mongo": "mongo_password", "postgres": "postgres_password"}

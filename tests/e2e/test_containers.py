@@ -24,6 +24,7 @@ SERVICES = sorted(CAPABILITIES)
 MOUNTS = {
     "/home/ubuntu/slipway/work": True,
     "/home/ubuntu/slipway/secrets": False,
+    "/home/ubuntu/slipway/mongo": False,
     "/home/ubuntu/slipway/redis": False,
     "/home/ubuntu/slipway/secrets/redis_password": False,
     "/home/ubuntu/slipway/secrets/mongo_password": False,

@@ -118,6 +118,25 @@ def test_push_and_pull(examples: Checkout) -> None:
     assert "slow.py" not in examples.on_host(f"ls {there}/lib")
 
 
+def test_what_git_ignores_stays_here_and_a_large_pull_is_not_begun(examples: Checkout) -> None:
+    here, there = examples.path / "examples/adult", "projects/adult/work"
+    with (here / ".gitignore").open("a") as rules:
+        rules.write("/models/\n")
+    (here / "models").mkdir()
+    (here / "models/mine.pkl").write_text("mine")
+    examples.on_host(f"mkdir {there}/models; echo made > {there}/models/made.pkl; truncate -s 101M {there}/data/large")
+    sent = examples.orchestrate("push", "examples/adult")
+    assert ".gitignore" in sent.stdout
+    assert "1 file, 4 bytes, stay here by the rules of git: models/." in sent.stdout
+    refused = examples.orchestrate("pull", "examples/adult")
+    assert refused.returncode == 3, refused.stderr
+    assert "106 MB" in refused.stderr
+    assert "pull examples/adult --yes" in refused.stderr
+    examples.on_host(f"rm {there}/data/large")
+    assert examples.answer("pull", "examples/adult")["moved"] == ["models/made.pkl"]
+    assert examples.on_host(f"ls {there}/models").split() == ["made.pkl"]
+
+
 def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(examples: Checkout) -> None:
     folder, own = examples.path / "examples/adult", "ipynb/own [1] é.ipynb"
     write(folder / own, ["size = 1", "open('made.txt', 'w').write('x' * size)\nprint('wrote', size)"])

@@ -35,9 +35,16 @@ MONGO = (
     "docker exec slipway-jupyter-1 python -c 'import os, pymongo; env = os.environ; "
     'db = pymongo.MongoClient(env["MONGO_HOST"], username=env["MONGO_USER"], password=env["MONGO_PASSWORD"]).fingerprints; {}\' >&2'
 )
+HOME = "docker exec slipway-jupyter-1 bash -c 'cd && {}'"
 WORK = "cd ~/slipway/work && {}"
 #: By store, one after the other: each changes what the store holds.
 WRITES: dict[str, list[str]] = {
+    "home": [
+        HOME.format("mkdir made && echo {} > made/where-it-opens.ipynb"),
+        HOME.format("chmod 600 made/where-it-opens.ipynb"),
+        HOME.format("mv made/where-it-opens.ipynb elsewhere.ipynb"),
+        HOME.format("rm -r made elsewhere.ipynb"),
+    ],
     "postgres": [
         PSQL.format("CREATE TABLE prints (n int, m int); INSERT INTO prints VALUES (1, NULL), (2, 2)"),
         PSQL.format("UPDATE prints SET m = 1 WHERE n = 1"),
@@ -45,7 +52,12 @@ WRITES: dict[str, list[str]] = {
         PSQL.format("CREATE UNLOGGED TABLE passing (n int); INSERT INTO passing VALUES (1)"),
         PSQL.format("INSERT INTO passing VALUES (1)"),
         PSQL.format("TRUNCATE passing"),
-        PSQL.format("DROP TABLE prints, passing"),
+        PSQL.format("CREATE SEQUENCE prints_numbers"),
+        PSQL.format("SELECT nextval('prints_numbers'), nextval('prints_numbers')").replace(
+            "'prints_numbers'", "\\$\\$prints_numbers\\$\\$"
+        ),
+        PSQL.format("CREATE VIEW prints_view AS SELECT 1"),
+        PSQL.format("DROP TABLE prints, passing; DROP SEQUENCE prints_numbers; DROP VIEW prints_view"),
     ],
     "redis": [
         REDIS.format("SET prints 1"),
@@ -55,7 +67,9 @@ WRITES: dict[str, list[str]] = {
         REDIS.format("HSET hash a 2 b 1"),
         REDIS.format("-n 3 SET other 2"),
         REDIS.format("-n 3 FLUSHDB"),
-        REDIS.format("DEL other hash"),
+        REDIS.format("XADD stream 1-1 a b"),
+        REDIS.format("XGROUP CREATE stream group 0"),
+        REDIS.format("DEL other hash stream"),
     ],
     "mongo": [
         MONGO.format('db.a.insert_one({"_id": 1, "n": 1})'),
@@ -64,6 +78,8 @@ WRITES: dict[str, list[str]] = {
         MONGO.format('db.a.aggregate([{"$out": "b"}])'),
         MONGO.format('db.b.rename("c")'),
         MONGO.format("db.c.drop()"),
+        MONGO.format('db.create_collection("view", viewOn="a")'),
+        MONGO.format("db.view.drop()"),
         MONGO.format("db.client.drop_database(db)"),
     ],
     "notebooks": [
@@ -72,6 +88,8 @@ WRITES: dict[str, list[str]] = {
         WORK.format("printf one > prints/new && touch --date 2020-01-01 prints/new && mv prints/new prints/'é 1.ipynb'"),
         WORK.format("ln -s nowhere prints/link"),
         WORK.format("rm prints/link"),
+        WORK.format("chmod g-r prints/'é 1.ipynb'"),
+        WORK.format("mkdir prints/empty"),
         WORK.format("rm -r prints"),
     ],
 }
@@ -114,3 +132,18 @@ def test_reading_gives_the_same(host: Checkout) -> None:
     # What has not been written to is not read again, but for MongoDB's own writes: a checkpoint each minute, and after the tests above.
     moved = [[name for name, (_, moved) in each.items() if moved] for each in taken(host, [READS[0], READS[1], READS[3], READS[4]] * 4)]
     assert moved.count([]) >= 8, moved
+
+
+def test_what_cannot_be_read_is_reported_by_the_dry_run(machine: Checkout) -> None:
+    machine.on_host("mkdir -p slipway/work/shut/in && chmod 000 slipway/work/shut")
+    started = "docker inspect --format '{{.State.StartedAt}}' $(docker ps --quiet) | sort"
+    try:
+        before = machine.on_host(started)
+        refused = machine.orchestrate("resize", "t2.small", "--dry-run")
+        assert refused.returncode == 3, refused.stdout + refused.stderr
+        assert "'shut'" in refused.stderr
+        assert "chmod -R u+rwX" in refused.stderr
+        assert "Nothing was stopped" in refused.stderr
+        assert machine.on_host(started) == before
+    finally:
+        machine.on_host("chmod 755 slipway/work/shut && rm -r slipway/work/shut")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -53,6 +54,12 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
     assert "could not translate host name" in python(projects, "right", STRANGER)
     before = projects.on_host("docker ps --quiet --no-trunc --filter name=right-")
     projects.answer("rest", "left")
+    resting = projects.answer("status", "left")
+    assert (resting["stack_state"], resting["url"]) == ("at rest", None)
+    text = projects.orchestrate("status", "left").stdout
+    assert "Bring it up with: python orchestrate.py deploy" in text
+    assert "tunnel is closed" not in text
+    assert projects.answer("status", "right")["stacks"]["left"] == {"running": False, "at_rest": True, "memory_limit_mib": 0}
     assert projects.on_host("docker ps --quiet --no-trunc --filter name=right-") == before
     assert projects.answer("deploy", "left")["rested"] is None
     assert sql(projects, "left", "SELECT who FROM mine") == "left"
@@ -110,17 +117,31 @@ def test_an_init_script_that_fails_is_not_healthy(projects: Checkout) -> None:
         failed = projects.orchestrate("reseed", "left", "--volume", "left_postgres_data")
     assert failed.returncode == 4, failed.stdout + failed.stderr
     printed = " ".join(failed.stderr.split())
-    assert "Not healthy" in printed
-    assert "postgres" in printed
-    assert 'column "nonsense" does not exist' in printed
-    assert "20-more.sql" in printed
+    # Only the one that failed is blamed, after the seconds that were really waited.
+    waited = re.search(r"Not healthy after (\d+) s: postgres\.", printed)
+    assert waited, printed
+    assert int(waited[1]) < 40
+    assert 'psql:docker/postgres/20-more.sql:2: ERROR: column "nonsense" does not exist' in printed
+    # Over the half-made volume the same `deploy` would fail again.
+    again = projects.orchestrate("deploy", "left")
+    assert again.returncode == 4
+    assert "run this: python orchestrate.py reseed" in again.stderr
+    # What could never be run is refused before anything is looked at; the rest is named.
+    (script.parent / "30-MORE.SQL").write_text("SELECT 1;\n")
+    refused = projects.orchestrate("deploy", "left")
+    assert refused.returncode == 2
+    assert "docker/postgres/30-MORE.SQL would not be run: its ending is in capitals. Allowed: 30-MORE.sql" in refused.stderr
+    (script.parent / "30-MORE.SQL").rename(script.parent / "README.md")
     script.write_text("CREATE TABLE whole AS SELECT 1;\n")
-    assert projects.answer("reseed", "left", "--volume", "left_postgres_data")["services"]["postgres"]["health"] == "healthy"
+    done = projects.answer("reseed", "left", "--volume", "left_postgres_data")
+    assert done["services"]["postgres"]["health"] == "healthy"
+    assert done["seeds_not_run"] == ["docker/postgres/README.md"]
 
 
 def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
+    projects.on_host("docker exec right-jupyter-1 sh -c 'echo mine > ~/made-where-it-opens.ipynb'")
     done = projects.answer("remove", "right")
-    assert done["volumes"] == ["right_postgres_data"]
+    assert done["volumes"] == ["right_jupyter_home", "right_postgres_data"]
     assert "right" not in projects.on_host("docker ps --all --format '{{.Names}}'")
     unknown = projects.orchestrate("remove", "right", "--volume", "left_postgres_data")
     assert unknown.returncode == 2
@@ -129,28 +150,29 @@ def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
     again = projects.answer("deploy", "right")
     assert again["services"]["postgres"]["health"] == "healthy"
     assert sql(projects, "right", "SELECT who FROM mine") == "right"
-    projects.answer("remove", "right", "--volume", "right_postgres_data")
-    assert "right_postgres_data" not in projects.on_host("docker volume ls --quiet")
+    assert projects.on_host("docker exec right-jupyter-1 sh -c 'cat ~/made-where-it-opens.ipynb'") == "mine\n"
+    projects.answer("remove", "right", "--volume", "right_postgres_data", "--volume", "right_jupyter_home")
+    assert "right_" not in projects.on_host("docker volume ls --quiet")
     assert sql(projects, "left", "SELECT count(*) FROM whole") == "1"
 
 
 @pytest.mark.long
 def test_a_store_on_a_machine_of_its_own(projects: Checkout) -> None:
     cells = ["from lib.stores import connect_to_redis", "assert connect_to_redis().incr('visits') >= 1"]
-    folder = make(projects, "apart", "redis", cells)
-    settings = {"services": ["jupyter"], "machines": {"db": {"services": ["redis"], "instance_type": "t2.micro"}}}
+    folder = make(projects, "apart", "redis,mongo", cells)
+    settings = {"services": ["jupyter"], "machines": {"db": {"services": ["redis", "mongo"], "instance_type": "t2.micro"}}}
     (folder / "slipway.yml").write_text(yaml.safe_dump(settings))
     answer = projects.answer("deploy", "apart")
     assert set(answer["services"]) == {"jupyter"}
-    # The notebook that `new` made knows nothing of it.
+    # The notebook that `new` made knows nothing of it. MongoDB's replica set calls its member mongo, which every container finds.
     [first] = folder.glob("ipynb/*-first.ipynb")
     run(projects, str(first.relative_to(projects.path)))
     assert "redis-1" in projects.on_host("docker ps --format '{{.Names}}'", machine="slipway-db")
     main = answer["instance"]["private_ip"]
     group = projects.ec2().describe_security_groups(Filters=[{"Name": "group-name", "Values": ["slipway-slipway-db"]}])["SecurityGroups"][0]
     opened = {rule["FromPort"]: [network["CidrIp"] for network in rule["IpRanges"]] for rule in group["IpPermissions"]}
-    assert opened[6379] == [f"{main}/32"]
-    assert set(opened) == {22, 6379}
+    assert opened[6379] == opened[27017] == [f"{main}/32"]
+    assert set(opened) == {22, 6379, 27017}
     assert projects.answer("deploy", "apart")["changed"] == 0
 
 

@@ -27,7 +27,7 @@ from tests.e2e.support.resize_points import DOWN, POINTS, UP
 
 pytestmark = pytest.mark.xdist_group("resize")
 
-STORES = {"postgres", "mongo", "redis", "notebooks"}
+STORES = {"postgres", "mongo", "redis", "notebooks", "home"}
 #: Chapter 9 of the book: 100,000 rows of 1,000 columns are 763 MiB, and twice that while they are shuffled.
 CLASSIFY = (
     "docker exec slipway-jupyter-1 python -c "
@@ -246,3 +246,12 @@ def test_a_public_jupyter_keeps_its_certificate(resizable: Machine) -> None:
     assert "JupyterLab" in get(done["url"], certificate)
     resizable.answer("up")
     whole(resizable, wanted)
+
+
+@pytest.mark.long
+def test_whatever_a_store_can_hold_comes_along(resizable: Machine) -> None:
+    holdings.odd(resizable)
+    for wanted in ("t2.small", "t2.micro"):
+        there(resizable, wanted)
+        redis_state = "docker inspect --format '{{.RestartCount}} {{.State.OOMKilled}}' slipway-redis-1"
+        assert resizable.on_host(redis_state).split() == ["0", "false"]

@@ -18,7 +18,7 @@ from tests.e2e.support.machines import kind
 CAP = 350
 ROOM = {"t2.micro": 1024 - 224, "t2.small": 2048 - 224}
 PROJECTS = {"capped": f"services: [jupyter, redis]\nmemory_mib: {CAP}\n", "roomy": "services: [jupyter, postgres]\n"}
-STORES = {"capped.redis", "capped.notebooks", "roomy.postgres", "roomy.notebooks"}
+STORES = {f"{name}.{store}" for name, own in (("capped", "redis"), ("roomy", "postgres")) for store in (own, "notebooks", "home")}
 REDIS = "cd projects/capped && docker compose exec -T redis sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli {}'"
 SQL = "cd projects/roomy && docker compose exec -T postgres psql -qAtU slipway slipway"
 #: As `run` starts it, for as long as the test wants.
@@ -74,6 +74,14 @@ def whole(here: Checkout, wanted: str, urls: dict[str, str]) -> None:
     assert here.on_host("ls slipway/at_rest").strip() == "slipway/at_rest"
 
 
+#: As an earlier version has left a project: no Compose file of it knows the volume, and Jupyter's home is its container's.
+EARLIER = (
+    "cd projects/roomy && sed -i '/jupyter_home/d; /^volumes:$/d' compose.jupyter.yml compose.batch.yml && "
+    "docker compose up --detach --wait --force-recreate jupyter && docker volume rm roomy_jupyter_home"
+)
+MADE = "docker exec roomy-jupyter-1 bash -c '{}'"
+
+
 @pytest.mark.long
 def test_every_stack_that_runs_comes_along(deployed: tuple[Checkout, dict[str, str]]) -> None:
     here, urls = deployed
@@ -84,6 +92,8 @@ def test_every_stack_that_runs_comes_along(deployed: tuple[Checkout, dict[str, s
     assert "A notebook is being run in roomy" in refused.stderr
     here.on_host("docker stop --time 1 roomy-run-test")
     whole(here, "t2.micro", urls)
+    here.on_host(EARLIER)
+    here.on_host(MADE.format("mkdir made; echo mine > made/where-it-opens.ipynb; echo mine > .gitconfig"))
     # Larger, killed when all is down: the same command finishes.
     process = begin(here, ["resize", "t2.small"], request("StopInstances"))
     end(here, process, signal.SIGKILL)
@@ -91,6 +101,7 @@ def test_every_stack_that_runs_comes_along(deployed: tuple[Checkout, dict[str, s
     assert {name: found["equal"] for name, found in up["fingerprints"].items()} == dict.fromkeys(STORES, True)
     assert up["fingerprints"]["capped.redis"]["before"].startswith("1000 keys ")
     whole(here, "t2.small", urls)
+    assert here.on_host(MADE.format("cat made/where-it-opens.ipynb .gitconfig")) == "mine\nmine\n"
     # Smaller again.
     down = here.answer("resize", "t2.micro")
     assert {name: found["equal"] for name, found in down["fingerprints"].items()} == dict.fromkeys(STORES, True)

@@ -21,6 +21,9 @@ import nbformat
 
 from tests.conftest import PROJECT
 from tests.images.boxes import Box
+from tests.modules import load
+
+home = load("stack_home")
 
 #: Of characters that shells, URLs and Redis's own files give a meaning.
 PASSWORD = 'a b"c\\d@e:f/g%h$i'
@@ -159,11 +162,16 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
         "REDIS_MAXMEMORY": "36mb",
         "WORKER_MEMORY": "112m",
         "WORKER_SCALE": "2",
+        # Of what the role gives 60 and 75 seconds.
+        "WORKER_JOB_SECONDS": "4",
+        "WORKER_STOP_SECONDS": "19",
         "MONITOR_MEMORY": "64m",
         "MONITOR_PORT": str(free_port()),
     }
     (made.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     try:
+        # As the role does before Compose starts anything.
+        home.bring(made.name, image("common"))
         for command in ("up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
             done = made.compose(*command.split())
             assert done.returncode == 0, done.stderr

@@ -88,7 +88,7 @@ def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end
     assert "out of memory: a process in the container was killed" in told
     # The file outlives a restart, and nothing of this is in the user's folder.
     assert project.compose("restart", "--timeout", "1", "jupyter").returncode == 0
-    records = [json.loads(line) for line in box.wait("true").out("cat", "/home/jovyan/.slipway-out-of-memory.jsonl").splitlines()]
+    records = [json.loads(line) for line in box.wait("true").out("cat", "/var/tmp/slipway-out-of-memory.jsonl").splitlines()]  # noqa: S108 (of the container)
     assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
     assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(256, 256)}
     assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""

@@ -117,7 +117,7 @@ class Project:
                 name=f"{self.name}-jupyter-1",
                 labels=LABELS | service,
                 detach=True,
-                environment={"JUPYTER_TOKEN_FILE": "/run/secrets/jupyter_token"},
+                environment={"JUPYTER_TOKEN_FILE": "/run/secrets/jupyter_token", "JUPYTER_RUNTIME_DIR": "/tmp/jupyter-runtime"},  # noqa: S108 (of the container)
                 volumes=[f"{secrets}:/run/secrets:ro"],
                 ports={"8888/tcp": ("127.0.0.1", None)},
                 cap_drop=["ALL"],
@@ -283,7 +283,7 @@ def test_a_container_with_a_password_in_a_file_is_not_kept(used: Project) -> Non
 
 
 def test_the_container_as_an_image_without_a_secret(used: Project, client: docker.DockerClient) -> None:
-    runtime = ["sh", "-c", "cd .local/share/jupyter/runtime && stat -c '%n %a %s' * && sha256sum *"]
+    runtime = ["sh", "-c", "cd /tmp/jupyter-runtime && stat -c '%n %a %s' * && sha256sum *"]
     before = used.box.out(*runtime)
     assert "jpserver" in before
     kept = used.packages(tag="noon")["kept"]

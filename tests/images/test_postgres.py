@@ -1,6 +1,7 @@
 """The postgres stand-in keeps the contract of the official image."""
 
 import gzip
+import lzma
 
 import pytest
 
@@ -14,6 +15,7 @@ FILES = {
     "/run/password": (PASSWORD + "\n", 0o400),  # root's alone, as secrets often are
     "/docker-entrypoint-initdb.d/01.sql": ("CREATE TABLE marks (who text); INSERT INTO marks VALUES ('sql');", 0o644),
     "/docker-entrypoint-initdb.d/02.sql.gz": (gzip.compress(b"INSERT INTO marks VALUES ('gz');"), 0o644),
+    "/docker-entrypoint-initdb.d/02.sql.xz": (lzma.compress(b"INSERT INTO marks VALUES ('xz');"), 0o644),
     "/docker-entrypoint-initdb.d/03.sh": ("docker_process_sql <<< \"INSERT INTO marks VALUES ('sourced')\"", 0o644),
     "/docker-entrypoint-initdb.d/04.sh": (SCRIPT, 0o755),
     "/docker-entrypoint-initdb.d/05.txt": ("ignored", 0o644),
@@ -72,15 +74,15 @@ def test_password_is_required_over_tcp(server, notebook):
         url = sqlalchemy.URL.create("postgresql+psycopg2", "app", os.environ["PASSWORD"], os.environ["HOST"], None, 'the "shop"')
         print(sqlalchemy.create_engine(url).connect().exec_driver_sql("SELECT count(*) FROM marks").scalar())
         """
-    assert notebook.out("python", "-c", code, HOST=address(server), PASSWORD=PASSWORD) == "4"
+    assert notebook.out("python", "-c", code, HOST=address(server), PASSWORD=PASSWORD) == "5"
 
 
 def test_init_ran_once_against_a_server_on_its_socket(server, start, volume):
-    assert psql(server, MARKS) == (0, "sql,gz,sourced,[]")
+    assert psql(server, MARKS) == (0, "sql,gz,xz,sourced,[]")
     assert server.stop() == 0
     again = started(start("postgres", files=FILES, environment=ENVIRONMENT, volumes=[f"{volume}:{DATA}"]))
     assert "was not properly shut down" not in again.logs()
-    assert psql(again, MARKS) == (0, "sql,gz,sourced,[]")
+    assert psql(again, MARKS) == (0, "sql,gz,xz,sourced,[]")
 
 
 def test_no_password_and_failing_init_exit_non_zero(start):

@@ -136,9 +136,37 @@ def test_out_of_memory_is_told_and_exits_137(project: Project) -> None:
     assert project.printed("runs/greedy.ipynb") == "begins\n"
 
 
+def test_shared_memory_is_as_large_as_the_limit(project: Project) -> None:
+    size = "import os\nfacts = os.statvfs('/dev/shm')\nassert facts.f_blocks * facts.f_frsize == 256 << 20"
+    block = "from multiprocessing import shared_memory\nroom = shared_memory.SharedMemory(create=True, size=100 << 20)\n"
+    block += "room.buf[:] = bytes(100 << 20)\nroom.close(); room.unlink()"
+    file = "open('/dev/shm/x', 'wb').write(bytes(70 << 20))\nos.remove('/dev/shm/x')"
+    code, text = project.tried(project.notebook("shared", size, block, file), "runs/shared.ipynb")
+    assert code == 0, text
+    for box in project.boxes("worker"):
+        assert box.container.attrs["HostConfig"]["ShmSize"] == 112 << 20
+
+
+def test_more_shared_memory_than_the_limit_is_out_of_memory(project: Project) -> None:
+    cell = "file = open('/dev/shm/x', 'wb')\nwhile True:\n    file.write(bytes(8 << 20))"
+    done = project.batch(project.notebook("hoarder", cell), "runs/hoarder.ipynb")
+    assert (done.returncode, "out of memory in cell 1 of 1: the limit is 256 MiB" in done.stderr) == (137, True), done.stderr
+
+
+def test_a_kernel_that_a_signal_ends_leaves_no_core_and_of_shared_memory_it_is_said(project: Project) -> None:
+    cases = {"SIGSEGV": "killed by SIGSEGV", "SIGBUS": "Its shared memory, /dev/shm, has 256 MiB, of which 0 are in use now"}
+    for name, words in cases.items():
+        notebook = project.notebook(name, f"import os, signal\nos.kill(os.getpid(), signal.{name})")
+        code, text = project.tried(notebook, f"runs/{name}.ipynb")
+        assert code == 1
+        assert words in text
+        assert ("shared memory" in text) == (name == "SIGBUS")
+    assert not list((project.folder / "work" / "ipynb").glob("core*"))
+
+
 def test_a_notebook_that_ends_its_own_kernel_has_failed(project: Project) -> None:
     # In its last cell: every cell was begun.
-    cases = {"exit()": "has ended its own kernel", "import os; os._exit(3)": "with exit status 3"}
+    cases = {"exit(3)": "failed: exit(3)", "import os; os._exit(3)": "with exit status 3"}
     notebooks = [project.notebook(f"ender{number}", "print('first')", cell) for number, cell in enumerate(cases)]
     outputs = [f"runs/ender{number}.ipynb" for number in range(len(cases))]
     with ThreadPoolExecutor() as pool:
@@ -155,12 +183,15 @@ def test_what_cannot_be_run_is_refused_and_writes_nothing(project: Project) -> N
     unknown, empty = project.notebook("unknown", "1", kernel="julia-9"), project.notebook("empty", " ")
     good = project.notebook("one", "1")
     cases = {
-        (unknown, "runs/no.ipynb"): "the notebook names the kernel 'julia-9'; there are: python3",
+        (unknown, "runs/no.ipynb"): "the notebook names the kernel 'julia-9'; there are: python3. -k NAME chooses one",
+        (good, "runs/no.ipynb", "--kernel=ir"): "there is no kernel 'ir'; there are: python3",
+        (good, "runs/no.ipynb", "a=1", "--text=a=2"): "the parameter a is given twice",
+        (good, "runs/no.ipynb", "--yaml=- 1"): "is no mapping of YAML",
         (empty, "runs/no.ipynb"): "has no code cells",
         ("ipynb/words.ipynb", "runs/no.ipynb"): "ipynb/words.ipynb is not a notebook",
         ("ipynb/missing.ipynb", "runs/no.ipynb"): "there is no notebook ipynb/missing.ipynb",
         (good, "../no.ipynb"): "is not in the project's folder",
-        (good, "runs/no.ipynb", "2=3"): "'2=3' is no parameter",
+        (good, "runs/no.ipynb", "2=3"): "'2' is no parameter's name",
     }
     # One Python for all: it takes two seconds to start.
     code = "import sys; sys.stderr = sys.stdout; sys.path.insert(0, '/slipway'); import run_notebook\n"

@@ -85,7 +85,8 @@ def test_the_same_job_is_known_by_notebook_source_and_parameters(tmp_path: Path)
     done = {"state": "done", "exit_code": 0, "notebook": "ipynb/a.ipynb", "parameters": {"size": 7}}
     path = write(tmp_path / "runs" / RUN, "print(size)", **done)
     assert executed.same(path, job)
-    for other in ({"exit_code": 1}, {"state": "running"}, {"notebook": "ipynb/b.ipynb"}, {"parameters": {"size": 8}}, {"parameters": {}}):
+    others: list[dict[str, Any]] = [{"exit_code": 1}, {"state": "running"}, {"notebook": "ipynb/b.ipynb"}, {"kernel": "ir"}]
+    for other in (*others, {"parameters": {"size": 8}}, {"parameters": {"size": 7, "more": 1}}, {"parameters": {}}):
         assert not executed.same(write(path, "print(size)", **done | other), job)
     assert not executed.same(write(path, "print(size, 'as it was')", **done), job)
     assert not executed.same(tmp_path / "runs" / "none.ipynb", job)

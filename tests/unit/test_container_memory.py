@@ -45,6 +45,21 @@ def test_kills_limit_and_peak_are_read_of_either_version(version: int, tmp_path:
     assert (module.kills(), module.limit(), module.peak()) == (1, 256, 256)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cell 1 of 1: the kernel ended, killed by SIGBUS", True),
+        ("OSError: [Errno 28] No space left on device: '/dev/shm/x'", True),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error.", True),
+        ("RuntimeError: unable to write to file: insufficient shared memory", True),
+        ("OSError: [Errno 28] No space left on device: '/tmp/x'", False),
+        ("cell 1 of 1: the kernel ended, killed by SIGSEGV", False),
+    ],
+)
+def test_shared_memory_is_named_where_it_may_be_the_cause(text: str, told: bool, tmp_path: Path) -> None:
+    assert ("Its shared memory, /dev/shm, has " in memory(tmp_path, VERSIONS[2]).shared(text)) == told
+
+
 def test_a_limit_that_no_machine_has_is_none(tmp_path: Path) -> None:
     module = memory(tmp_path, VERSIONS[1] | {"memory/memory.limit_in_bytes": "9223372036854771712\n"})
     assert module.limit() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from typing import Any
 
 import pytest
@@ -137,3 +138,40 @@ def test_fallbacks_that_cannot_be_used(names: list[str], most: float, said: str)
     with pytest.raises(rules.WrongError, match=said) as refused:
         list(rules.fallbacks(names, "t2.medium", "t2.micro", prices, most))
     assert refused.value.code == 2
+
+
+def lines(projects: int) -> dict[str, str]:
+    """The longest fingerprints that so many projects with every store may have, beside a base stack."""
+    said = {
+        "home": f"1234567 files sha256/2:{'a' * 32}",
+        "mongo": f"12345678 documents in 123 collections sha256/2:{'b' * 32}",
+        "notebooks": f"12345 files sha256/2:{'c' * 32}",
+        "postgres": f"123456789 rows in 1234 tables sha256/2:{'d' * 32}",
+        "redis": f"12345678 keys sha256/2:{'e' * 32}",
+    }
+    prefixes = ["", *(f"project-{number}." for number in range(projects))]
+    return {prefix + store: line for prefix in prefixes for store, line in said.items()}
+
+
+@pytest.mark.parametrize("fingerprints", [{}, {"redis": "0 keys sha256/2:0"}, lines(0), lines(1), lines(20)])
+def test_fingerprints_come_back_from_the_tags_that_an_instance_may_have(fingerprints: dict[str, str]) -> None:
+    tags = rules.packed(fingerprints)
+    assert all(len(value) <= 256 and re.fullmatch(r"[A-Za-z0-9+=._:/@-]+", value) for value in tags.values())
+    # Beside those of the project, of a resize, of a burst and some of the user's own: EC2 takes 50.
+    assert len(tags) <= 36
+    others = {"Name": "x", rules.FROM: "t2.micro", rules.BURST + "run": "a/b=c"}
+    assert rules.unpacked(others | dict(reversed(tags.items()))) == fingerprints
+
+
+def test_fingerprints_of_a_version_before_are_read_too() -> None:
+    old = {"postgres": "3 rows in 1 table sha256:ab", "adult.redis": "1 keys sha256:cd"}
+    assert rules.unpacked({rules.FINGERPRINT + name: said for name, said in old.items()}) == old
+
+
+def test_fingerprints_of_the_first_way_are_not_compared() -> None:
+    tags = {
+        "Name": "x",
+        "slipway-fingerprint-redis": "3 keys sha256/2:0a",
+        "slipway-fingerprint-a.mongo": "1 documents in 1 collection sha256:0a",
+    }
+    assert rules.known_fingerprints(tags) == ({"redis": "3 keys sha256/2:0a"}, ["a.mongo"])

@@ -24,7 +24,7 @@ def content(path):
 
 
 def connections(path):
-    """The source of each function of a lib/stores.py, by its name."""
+    """The source of each function of a module, by its name."""
     return {node.name: ast.unparse(node) for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
 
@@ -61,6 +61,12 @@ def test_a_notebook_is_valid_dated_and_without_outputs(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
     assert any("assert " in cell.source for cell in code)
+
+
+def test_the_queue_is_the_same_as_in_a_new_project():
+    new = connections(EXAMPLES.parent / "slipway/template/lib/jobs.py")
+    example = connections(EXAMPLES / "adult/lib/jobs.py")
+    assert {**new, **example} == {**example, **new}
 
 
 def test_a_connection_is_made_in_the_same_way_everywhere():

@@ -19,7 +19,7 @@ import pytest
 from slipway import new
 from slipway.cli import main
 from slipway.model import RefusalError
-from tests.unit.test_project_settings import project_settings
+from tests.unit.test_project_settings import project_dockerfile, project_settings
 
 CHOICES = [
     tuple(each for each in new.SERVICES if each in ("jupyter", *chosen))
@@ -63,7 +63,7 @@ def test_every_choice_is_a_project_that_the_role_takes(services: tuple[str, ...]
     settings = project_settings.read(made.path)
     assert settings["services"] == list(services)
     assert settings["name"] == "demo"
-    assert project_settings.adds_nothing((made.path / "docker/jupyter/Dockerfile").read_text())
+    assert project_dockerfile.adds_nothing((made.path / "docker/jupyter/Dockerfile").read_text())
     expected = {"slipway.yml", ".gitignore", "docker/jupyter/Dockerfile", "lib/__init__.py", f"ipynb/{date.today():%Y%m%d}-first.ipynb"}
     stores = {store for store in ("redis", "mongo", "postgres") if store in services}
     expected |= {"lib/stores.py"} if stores else set()

@@ -16,7 +16,7 @@ from tests.conftest import PROJECT
 
 EXAMPLE = PROJECT / "examples" / "adult"
 NOTEBOOK = next((EXAMPLE / "ipynb").glob("*.ipynb"))
-SYNC = {"direction": "push", "moved": ["lib/jobs.py"], "removed": [], "left": {}, "told": [], "conflicts": []}
+SYNC = {"direction": "push", "moved": ["lib/jobs.py"], "removed": [], "left": {}, "told": [], "conflicts": [], "bytes": 0, "ignored": {}}
 JUPYTER = {"state": "running", "health": "healthy", "memory_used_mib": 1.0, "memory_limit_mib": 2, "out_of_memory": False}
 PUBLISHED = {
     "instance": {"id": "i-0", "type": "t2.micro", "state": "running", "public_ip": "198.18.0.57", "private_ip": "10.200.0.4"},

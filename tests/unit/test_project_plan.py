@@ -5,17 +5,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import PROJECT
-from tests.unit.test_project_sync import sync, tree
+from tests.unit.test_project_sync import tree
 
-# As Ansible sends them.
-sys.modules |= {"ansible.module_utils.project_sync": sync, "ansible.module_utils.project_tree": tree}
 SPEC = importlib.util.spec_from_file_location("project_plan", PROJECT / "roles" / "project" / "library" / "project_plan.py")
 assert SPEC is not None
 assert SPEC.loader is not None
@@ -30,11 +27,12 @@ class Sides:
         self.here, self.there, self.state = folder / "here", folder / "there", folder / "state" / "demo"
         self.here.mkdir()
 
-    def plan(self, direction: str, check: bool = False, **flags: bool) -> dict[str, Any]:
-        asked = {"path": str(self.here), "there": tree.scan(str(self.there)).files, "left_out": {}, "state_dir": str(self.state)}
-        return dict(project_plan.plan(asked | {"direction": direction, "overwrite": False, "delete": False} | flags, check))
+    def plan(self, direction: str, check: bool = False, **flags: Any) -> dict[str, Any]:
+        asked = {"path": str(self.here), "there": tree.as_text(tree.scan(str(self.there))), "left_out": {}, "state_dir": str(self.state)}
+        asked |= {"direction": direction, "overwrite": False, "delete": False, "always_sent": [], "most_mb": 0}
+        return dict(project_plan.plan(asked | flags, check))
 
-    def sync(self, direction: str, only: int | None = None, **flags: bool) -> dict[str, Any]:
+    def sync(self, direction: str, only: int | None = None, **flags: Any) -> dict[str, Any]:
         """Do it all, or the first few of the moves alone."""
         plan = self.plan(direction, **flags)
         if plan["conflicts"] or not plan["needed"]:
@@ -143,6 +141,134 @@ def test_a_conflict_leaves_everything_as_it_is(sides: Sides) -> None:
     assert not plan["needed"]
     assert "push --overwrite keeps what is here" in plan["refusal"]
     assert {path: path.read_bytes() for path in sides.state.iterdir()} == before
+
+
+@pytest.fixture
+def ignoring(sides: Sides) -> Sides:
+    """Both sides have c, and git ignores it from now on. The rules themselves are on both sides."""
+    (sides.here / ".gitignore").write_text("")
+    sides.sync("push")
+    (sides.here / ".gitignore").write_text("c\nmodels/\nvenv/\n")
+    sides.sync("push")
+    return sides
+
+
+def test_what_git_ignores_stays_here_and_how_much_is_told(ignoring: Sides) -> None:
+    for name in ("venv/x", "venv/y"):
+        (ignoring.here / name).parent.mkdir(exist_ok=True)
+        (ignoring.here / name).write_text("12345")
+    plan = ignoring.sync("push")
+    assert not plan["needed"]
+    assert plan["ignored"] == {"files": 3, "bytes": 11, "rules": "git"}
+    assert plan["told"][-1].startswith("3 files, 11 bytes, stay here by the rules of git: venv/, c. A file .slipwayignore ")
+    assert not (ignoring.there / "venv").exists()
+    (ignoring.here / ".slipwayignore").write_text("venv/x\n")
+    plan = ignoring.sync("push")
+    assert plan["moved"] == [".slipwayignore", "venv/y"]
+    assert plan["ignored"] == {"files": 1, "bytes": 5, "rules": ".slipwayignore"}
+    assert plan["told"] == ["1 file, 5 bytes, stay here by the rules of .slipwayignore: venv/x."]
+    assert ignoring.sync("pull")["told"] == []
+
+
+def test_what_was_synced_before_and_is_ignored_now_is_named_and_goes_on_when_it_is_not(ignoring: Sides) -> None:
+    (ignoring.here / "c").write_text("mine")
+    for flags in ({}, {"delete": True}, {"overwrite": True, "delete": True}):
+        plan = ignoring.sync("push", **flags)
+        assert not plan["needed"]
+        assert plan["left"] == {"ignored": ["c"]}
+        assert "1 file kept here by the rules, and on the machine too" in plan["told"][0]
+    assert (ignoring.there / "c").read_text() == "1"
+    # Even if it is removed here meanwhile, or there.
+    (ignoring.here / "c").unlink()
+    assert ignoring.sync("push", delete=True)["left"] == {"ignored": ["c"]}
+    assert (ignoring.there / "c").exists()
+    (ignoring.here / "c").write_text("mine")
+    (ignoring.there / "c").rename(ignoring.there / "away")
+    assert ignoring.sync("pull", delete=True)["left"] == {"ignored": ["c"]}
+    (ignoring.there / "away").rename(ignoring.there / "c")
+    (ignoring.here / "away").unlink()
+    (ignoring.here / ".gitignore").write_text("")
+    plan = ignoring.sync("push")
+    assert plan["conflicts"] == []
+    assert (ignoring.there / "c").read_text() == "mine"
+    # As the table has it: what was changed there meanwhile is a conflict.
+    (ignoring.here / ".gitignore").write_text("c\n")
+    ignoring.sync("push")
+    (ignoring.here / "c").write_text("mine again")
+    (ignoring.there / "c").write_text("theirs")
+    (ignoring.here / ".gitignore").write_text("")
+    assert ignoring.sync("push")["conflicts"] == [{"path": "c", "kind": "both_changed"}]
+
+
+def test_a_pull_fetches_what_is_ignored_and_replaces_nothing_of_the_users(ignoring: Sides) -> None:
+    (ignoring.there / "models").mkdir()
+    (ignoring.there / "models/m").write_text("made")
+    assert ignoring.sync("push")["left"] == {"only_there": ["models/m"], "ignored": ["c"]}
+    assert ignoring.sync("pull")["moved"] == ["models/m"]
+    # A result that was made again replaces the one that came from there.
+    (ignoring.there / "models/m").write_text("made again")
+    assert ignoring.sync("pull")["moved"] == ["models/m"]
+    (ignoring.here / "models/m").write_text("mine")
+    (ignoring.there / "models/m").write_text("made a third time")
+    (ignoring.here / "models/new").write_text("mine")
+    (ignoring.there / "models/new").write_text("made")
+    refused = ignoring.sync("pull")
+    assert refused["conflicts"] == [{"path": path, "kind": "ignored_differs"} for path in ("models/m", "models/new")]
+    assert not ignoring.sync("push")["needed"]
+    assert ignoring.sync("pull", overwrite=True)["moved"] == ["models/m", "models/new"]
+    # A file there is no reason to remove a folder here.
+    (ignoring.here / "venv").mkdir()
+    (ignoring.here / "venv/x").write_text("mine")
+    (ignoring.there / "venv").write_text("a file")
+    assert ignoring.sync("pull", overwrite=True)["conflicts"] == [{"path": "venv", "kind": "file_and_folder"}]
+
+
+@pytest.mark.parametrize("only", [0, 1])
+def test_an_interrupted_pull_of_what_is_ignored_is_finished(ignoring: Sides, only: int) -> None:
+    (ignoring.there / "models").mkdir()
+    for name in ("m", "n"):
+        (ignoring.there / "models" / name).write_text("made")
+    ignoring.sync("pull", only=only)
+    for name in ("m", "n"):
+        (ignoring.there / "models" / name).write_text("made again")
+    assert ignoring.sync("pull")["moved"] == ["models/m", "models/n"]
+
+
+def test_seeds_and_what_a_command_needs_are_sent_whatever_git_says(sides: Sides) -> None:
+    (sides.here / ".gitignore").write_text("*\n")
+    (sides.here / "slipway.yml").write_text("services: [jupyter, postgres]\nseeds: [data/a.csv]\n")
+    for name in ("data/a.csv", "data/b.csv", "docker/postgres/1.sql", "ipynb/first.ipynb", "ipynb/other.ipynb"):
+        (sides.here / name).parent.mkdir(parents=True, exist_ok=True)
+        (sides.here / name).write_text("1")
+    plan = sides.sync("push", always_sent=["ipynb/first.ipynb"])
+    assert plan["moved"] == ["data/a.csv", "docker/postgres/1.sql", "ipynb/first.ipynb", "slipway.yml"]
+
+
+def test_a_pull_of_more_than_is_allowed_changes_nothing(sides: Sides) -> None:
+    sides.sync("push")
+    (sides.there / "models").mkdir()
+    for name in ("m", "n"):
+        with (sides.there / "models" / name).open("wb") as file:
+            file.truncate(600_000)
+    before = {path: path.read_bytes() for path in sides.state.iterdir()}
+    refused = sides.sync("pull", most_mb=1)
+    assert not refused["needed"]
+    assert refused["waiting"] == {"files": 2, "bytes": 1_200_000}
+    assert refused["refusal"].startswith("2 files, 1.2 MB, wait on the machine, and nothing was fetched: that is more than 1 MB.")
+    assert "models/" in refused["refusal"]
+    assert {path: path.read_bytes() for path in sides.state.iterdir()} == before
+    # What is asked of a pull is not asked of a push; what is fetched by then is not asked again.
+    assert sides.plan("push", most_mb=1)["refusal"] == ""
+    assert sides.sync("pull", most_mb=2)["bytes"] == 1_200_000
+    assert not sides.sync("pull", most_mb=1)["needed"]
+
+
+def test_a_large_push_is_told_before_it_begins(sides: Sides) -> None:
+    assert sides.plan("push")["notice"] == ""
+    (sides.here / "data").mkdir()
+    with (sides.here / "data/large").open("wb") as file:
+        file.truncate(100_000_001)
+    assert sides.plan("push")["notice"].startswith("4 files, 100 MB, are sent to the machine now: data/, a, b, c.")
 
 
 def test_names_that_begin_as_comments_or_have_spaces_are_listed_as_they_are(sides: Sides) -> None:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+import slipway.projects  # noqa: F401 (with it a role's module_utils are found, which are in no package until Ansible sends them)
 
-# A role's module_utils are in no package until Ansible sends them.
-SPEC = importlib.util.spec_from_file_location("project_settings", PROJECT / "roles" / "project" / "module_utils" / "project_settings.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-project_settings = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(project_settings)
+from ansible.module_utils import project_dockerfile, project_seeds, project_settings, project_text  # isort: skip
 
 LEAST = {
     "name": "adult",
@@ -24,6 +18,7 @@ LEAST = {
     "packages": {"pip": [], "apt": []},
     "instance_type": "t2.micro",
     "memory_mib": 0,
+    "job_seconds": 60,
     "seeds": [],
     "machines": {},
 }
@@ -56,6 +51,7 @@ def refused(project: Path, text: str | bytes) -> list[str]:
     [
         ("services: [jupyter]", {}),
         ("{name: other-1, services: [jupyter]}", {"name": "other-1"}),
+        ("{services: [jupyter], job_seconds: 0}", {"job_seconds": 0}),
         ("services: [monitor, redis, jupyter]", {"services": ["jupyter", "redis", "monitor"]}),
         ("services: [jupyter, redis, worker]", {"services": ["jupyter", "redis", "worker"], "scale": {"worker": 1}}),
         (
@@ -165,6 +161,8 @@ def test_settings_have_every_default_filled_in(project: Path, text: str, setting
         ("{services: [jupyter, redis, worker], scale: {worker: '2'}}", 'scale.worker: "2" cannot be used'),
         ("{services: [jupyter, redis, worker], scale: 2}", "scale: 2 cannot be used"),
         ("{services: [jupyter], memory_mib: 0}", "memory_mib: 0 cannot be used. Allowed: a whole number, 1 or more, in MiB."),
+        ("{services: [jupyter], job_seconds: 3601}", "job_seconds: 3601 cannot be used. Allowed: a whole number, 0 to 3600, in seconds."),
+        ("{services: [jupyter], job_seconds: 1m}", 'job_seconds: "1m" cannot be used'),
         ("{services: [jupyter], memory_mib: 0.5}", "memory_mib: 0.5 cannot be used"),
         ("{services: [jupyter], memory_mib: null}", "memory_mib: null cannot be used"),
         # Types.
@@ -290,15 +288,18 @@ def test_a_project_needs_a_notebook_in_ipynb(project: Path, place: str) -> None:
         ("ARG OTHER\nARG BASE\nFROM ${BASE}\n", False, False),
         ("ARG BASE\n# FROM ${BASE}\n", False, False),
         ("", False, True),
+        ("\ufeffARG BASE\r\nFROM ${BASE}\r\n", True, True),
+        ("\ufeffARG BASE\r\nFROM ${BASE}\r\nRUN a \\\r\n  b\r\n", True, False),
+        ("\ufeff\ufeffARG BASE\nFROM ${BASE}\n", False, None),
     ],
 )
-def test_a_dockerfile_is_on_top_of_the_image(project: Path, text: str, fits: bool, plain: bool) -> None:
+def test_a_dockerfile_is_on_top_of_the_image(project: Path, text: str, fits: bool, plain: bool | None) -> None:
     file = project / "docker" / "jupyter" / "Dockerfile"
     file.parent.mkdir(parents=True)
     file.write_text(text)
     if fits:
         read(project, "services: [jupyter]")
-        assert project_settings.adds_nothing(text) == plain
+        assert project_dockerfile.adds_nothing(project_text.decoded(text.encode())) == plain
     else:
         [line] = refused(project, "services: [jupyter]")
         assert line.startswith("docker/jupyter/Dockerfile: ")
@@ -310,13 +311,15 @@ def test_init_scripts_need_postgres(project: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "README.md").write_text("x")
     read(project, "services: [jupyter]")
-    for name in ("20-b.sh", "10-a.sql", "15-c.sql.gz"):
+    for name in ("20-b.sh", "10-a.sql", "15-c.sql.gz", "16-d.sql.xz", ".17.sql", "18.sql~"):
         (folder / name).write_text("x")
     [line] = refused(project, "services: [jupyter]")
     assert "postgres among them, for docker/postgres has 10-a.sql; or remove that file" in line
     read(project, "services: [jupyter, postgres]")
     read(project, "{services: [jupyter], machines: {a: {services: [postgres]}}}")
-    assert project_settings.init_scripts(project) == ["10-a.sql", "15-c.sql.gz", "20-b.sh"]
+    found = project_seeds.look(project)
+    assert found.run == ("10-a.sql", "15-c.sql.gz", "16-d.sql.xz", "20-b.sh")
+    assert found.not_run == tuple(f"docker/postgres/{name}" for name in (".17.sql", "18.sql~", "README.md"))
 
 
 def test_a_folder_without_a_file_and_a_name_that_is_no_projects(tmp_path: Path) -> None:
@@ -330,6 +333,23 @@ def test_a_folder_without_a_file_and_a_name_that_is_no_projects(tmp_path: Path) 
     assert '"My Project" cannot be used' in line
     assert "It is the folder's; the key `name` gives another." in line
     assert read(folder, "{name: mine, services: [jupyter]}")["name"] == "mine"
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_windows_line_ends_and_a_byte_order_mark_are_taken(project: Path, mark: str) -> None:
+    assert read(project, f"{mark}name: other-1\r\nservices:\r\n  - jupyter\r\n")["name"] == "other-1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_another_encoding_is_refused_by_name(project: Path, encoding: str) -> None:
+    [line] = refused(project, "services: [jupyter]\r\n".encode(encoding))
+    assert line.startswith("slipway.yml is UTF-")
+    assert "Save it as UTF-8." in line
+    file = project / "docker" / "jupyter" / "Dockerfile"
+    file.parent.mkdir(parents=True)
+    file.write_bytes("ARG BASE\nFROM ${BASE}\n".encode(encoding))
+    [line] = refused(project, "services: [jupyter]")
+    assert line.startswith("docker/jupyter/Dockerfile is UTF-")
 
 
 def test_a_folder_in_the_files_place_is_told(project: Path) -> None:

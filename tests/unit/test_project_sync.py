@@ -16,18 +16,20 @@ from tests.conftest import PROJECT
 
 def module_utils(name: str) -> ModuleType:
     """A role's module_utils are in no package until Ansible sends them."""
-    spec = importlib.util.spec_from_file_location(name, PROJECT / "roles" / "project" / "module_utils" / f"{name}.py")
+    full = f"ansible.module_utils.{name}"
+    spec = importlib.util.spec_from_file_location(full, PROJECT / "roles" / "project" / "module_utils" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up.
-    sys.modules[name] = module
+    sys.modules[full] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
+# Each is used by those after it.
 sync = module_utils("project_sync")
 tree = module_utils("project_tree")
+settings = module_utils("project_settings")
+ignored = module_utils("project_ignored")
 
 ABSENT = None
 EACH = (ABSENT, "A", "B", "C")
@@ -87,6 +89,76 @@ def test_nothing_is_lost_that_was_not_given_up(
     assert again.base == plan.base
     if source == target or plan.moved or plan.removed:
         assert plan.base == files(source)
+
+
+@pytest.mark.parametrize(("direction", "here", "there", "base", "overwrite", "delete"), STATES)
+def test_what_is_ignored_is_never_sent_never_removed_and_never_forgotten(
+    direction: str, here: str | None, there: str | None, base: str | None, overwrite: bool, delete: bool
+) -> None:
+    plan = sync.compare(direction, files(here), files(there), files(base), overwrite, delete, {"f"})
+    plain = sync.compare(direction, files(here), files(there), files(base), overwrite, delete)
+    assert not plan.removed
+    if direction == "push":
+        assert not plan.moved
+        assert not plan.conflicts
+        # What only the machine has, and what this computer has beside an equal one, are as ever.
+        on_both, somewhere = here is not None and there is not None, here is not None or there is not None
+        assert (plan.ignored == ("f",)) == (on_both or (base is not None and somewhere))
+    elif there is not None:
+        # Fetched, refused or left by the rule of any other file; a refusal has other words.
+        assert plan.moved == plain.moved
+        assert [each.path for each in plan.conflicts] == [each.path for each in plain.conflicts]
+        assert {each.kind for each in plan.conflicts} <= {"ignored_differs"}
+    else:
+        assert not plan.moved
+        assert not plan.conflicts
+        assert (plan.ignored == ("f",)) == (here is not None and base is not None)
+    if not plan.moved and here != there:
+        assert plan.base == files(base)
+    # Un-ignored, it goes on as if nothing had been.
+    assert sync.compare("push", files(here), files(there), plan.base) == sync.compare("push", files(here), files(there), files(base)) or (
+        plan.moved or here == there
+    )
+    assert bool(sync.told(plan, {})) == bool(plan.left())
+    if plan.conflicts:
+        assert "pull --overwrite" in sync.refusal(plan)
+        assert "push" not in sync.refusal(plan)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "beside", "parts"),
+    [
+        ({"venv/a": 5, "venv/b/c": 5, ".env": 1}, ["lib/a"], ["venv/", ".env"]),
+        # A folder that has other files too is not named as a whole.
+        ({"data/raw/a": 1, "data/raw/b": 1, "data/x": 9}, ["data/y"], ["data/x", "data/raw/"]),
+        ({"b": 1, "a": 1}, [], ["a", "b"]),
+    ],
+)
+def test_places_are_named_the_largest_first(sizes: dict[str, int], beside: list[str], parts: list[str]) -> None:
+    assert sync.largest(sizes, beside) == parts
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (1_234_567, "1.23 MB"), (210_400_000, "210 MB"), (3_456_000_000, "3.46 GB")],
+)
+def test_sizes_are_readable(number: int, text: str) -> None:
+    assert sync.size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("sizes", "large"),
+    [
+        ({}, False),
+        ({"a": 100_000_000}, False),
+        ({"a": 100_000_001}, True),
+        (dict.fromkeys(map(str, range(5000)), 0), False),
+        (dict.fromkeys(map(str, range(5001)), 0), True),
+    ],
+    ids=range(5),
+)
+def test_a_push_that_takes_a_while_is_told(sizes: dict[str, int], large: bool) -> None:
+    assert sync.is_large(sizes) == large
 
 
 @pytest.mark.parametrize(("here", "there", "base"), list(product(EACH, EACH, EACH)))
@@ -263,7 +335,30 @@ def test_a_folder_is_read_without_following_a_link(tmp_path: Path) -> None:
     assert found.unusable == (r"'latin-\udce4'", r"'line\nbreak'")
     assert tree.fingerprint(str(project), "start.sh") == found.files["start.sh"]
     assert tree.fingerprint(str(project), "nothing/at all") is None
-    assert tree.scan(str(tmp_path / "nothing")) == tree.Tree({}, {}, ())
+    assert found.sizes == {"data/ä b#.csv": 1, "start.sh": 1}
+    kept = tree.of_text(tree.as_text(found))
+    assert kept.files == found.files
+    assert {path: size for path, size in kept.sizes.items() if size} == found.sizes
+    assert tree.of_text(tree.as_text(tree.Tree({}, {}, {}, ()))).files == {}
+    assert tree.scan(str(tmp_path / "nothing")) == tree.Tree({}, {}, {}, ())
+
+
+def test_repositories_inside_and_folders_that_cannot_be_listed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sub/.git/HEAD", "sub/a", "venv/x/.git", "closed/b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    look = os.scandir
+
+    def closed(folder: str) -> object:
+        if folder.endswith("closed"):
+            raise PermissionError(13, "Permission denied", folder)
+        return look(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = tree.names(str(tmp_path))
+    assert found == tree.Names(("closed", "sub/a"), ("sub", "venv/x"), {"closed": "cannot be read (Permission denied)"})
+    assert tree.read(str(tmp_path), found).left_out == found.closed
+    assert tree.unreadable(str(tmp_path), found, found.paths) == found.closed
 
 
 def test_a_digest_changes_with_a_files_content_name_and_mode() -> None:
@@ -277,3 +372,26 @@ def test_a_digest_changes_with_a_files_content_name_and_mode() -> None:
     }
     assert len(digests) == 6
     assert tree.digest({"a": "1", "b": "2"}, ["b", "a", "a"]) == tree.digest({"b": "2", "a": "1"}, ["a", "b"])
+
+
+CORE = b"\x7fELF\x02\x01\x01" + bytes(9)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "synced"),
+    [
+        ("ipynb/core", CORE + b"\x04\x00", False),
+        ("core.4711", CORE + b"\x04\x00", False),
+        ("core", CORE + b"\x00\x04", False),
+        ("core", CORE + b"\x02\x00", True),
+        ("core", b"a text", True),
+        ("core", b"", True),
+        ("core.py", CORE + b"\x04\x00", True),
+        ("lib/core/a.py", b"", True),
+        ("score", CORE + b"\x04\x00", True),
+    ],
+)
+def test_a_core_file_stays_where_it_is(tmp_path: Path, name: str, content: bytes, synced: bool) -> None:
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(content)
+    assert list(tree.scan(str(tmp_path)).files) == [name] * synced

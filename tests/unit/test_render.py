@@ -29,7 +29,9 @@ def test_the_document_has_what_its_page_promises() -> None:
         "target",
         "instance",
         "engine",
+        "stack_state",
         "services",
+        "volumes",
         "out_of_memory",
         "stacks",
         "fit",
@@ -81,6 +83,14 @@ def test_a_service_that_died_for_memory_is_called_so() -> None:
     assert "    - of 61 MiB" in line
 
 
+def test_why_a_service_is_not_healthy_stands_below_it() -> None:
+    whole = document()
+    whole["services"]["redis"] |= {"health": "unhealthy", "reason": "no \x1b[1mroom"}
+    lines = text_of(whole).splitlines()
+    line = next(number for number, line in enumerate(lines) if "unhealthy" in line)
+    assert lines[line + 1].strip() == "no ?[1mroom"
+
+
 def test_a_type_that_would_fit_is_named_where_it_is_known() -> None:
     whole = document()
     assert "twice its limit" not in text_of(whole)
@@ -115,6 +125,13 @@ def test_progress_repeats_the_warnings_of_the_projects_own_modules() -> None:
         data = {"task": "t", "task_action": action, "res": {"changed": False, "warnings": [f"by {action}"]}}
         progress.event({"event": "runner_on_ok", "event_data": data})
     assert [line.partition("] ")[2] for line in stream.getvalue().splitlines()] == ["WARNING: by ec2_look"]
+
+
+def test_progress_repeats_what_a_role_says_as_it_goes() -> None:
+    stream = io.StringIO()
+    data = {"task": "Say how much is sent", "task_action": "ansible.builtin.debug", "res": {"changed": False, "msg": "12 files"}}
+    render.Progress(stream).event({"event": "runner_on_ok", "event_data": data})
+    assert stream.getvalue().partition("] ")[2] == "12 files\n"
 
 
 def test_the_token_is_read_from_its_file_only(tmp_path: Path) -> None:

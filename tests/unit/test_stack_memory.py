@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import load
 
-UTILS = PROJECT / "roles" / "stack" / "module_utils"
-
-
-def load(name: str) -> Any:
-    """By the name that Ansible gives it on the host."""
-    full = f"ansible.module_utils.{name}"
-    spec = importlib.util.spec_from_file_location(full, UTILS / f"{name}.py")
-    assert spec and spec.loader
-    sys.modules[full] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-load("stack_engine")
+engine = load("stack_engine")
 memory = load("stack_memory")
 
 #: As Linux 6.8 writes them, of a container of 256 MiB in which a process was killed: /proc/PID/cgroup, the line of
@@ -162,3 +147,25 @@ def test_what_the_server_wrote_is_read_and_what_others_wrote_there_is_not() -> N
     assert memory.told(Engine(b"", tarfile.SYMTYPE), "c") == memory.told(Engine(b"", tarfile.DIRTYPE), "c") == []
     # A great file is read as far as the limit.
     assert memory.told(Engine(b"x" * (1 << 20)), "c") == []
+
+
+@pytest.mark.parametrize(
+    ("running", "status", "code", "output", "reason"),
+    [
+        (True, "unhealthy", 1, "Redis is full:\n it takes  nothing.\n", "Redis is full: it takes nothing."),
+        (True, "starting", 1, "x" * 1000, "x" * 300),
+        (True, "starting", 0, "fine", None),
+        (True, "healthy", 1, "once", None),
+        (True, "unhealthy", 1, "", None),
+        (False, "unhealthy", 1, "of an earlier life", None),
+    ],
+)
+def test_of_a_container_that_is_not_healthy_its_check_says_why(
+    running: bool, status: str, code: int, output: str, reason: str | None
+) -> None:
+    assert engine.reason({"Running": running, "Health": {"Status": status, "Log": [{"ExitCode": code, "Output": output}]}}) == reason
+
+
+def test_a_container_without_a_check_says_nothing() -> None:
+    assert engine.reason({"Running": True}) is None
+    assert engine.reason({"Running": True, "Health": {"Status": "starting", "Log": None}}) is None

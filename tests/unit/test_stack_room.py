@@ -137,7 +137,7 @@ def test_a_batch_run_is_there_under_its_profile_only(tmp_path: Path) -> None:
     # It has what a notebook has, but for the server's token and port.
     for key in ("image", "mem_limit", "memswap_limit", "cap_drop", "security_opt"):
         assert batch[key] == jupyter[key], key
-    for own in ("JUPYTER_TOKEN_FILE", "JUPYTER_DOCKER_STACKS_QUIET"):
+    for own in ("JUPYTER_TOKEN_FILE", "JUPYTER_CONFIG_DIR", "JUPYTER_DOCKER_STACKS_QUIET"):
         for service in (batch, jupyter):
             service["environment"].pop(own, None)
     assert batch["environment"] == jupyter["environment"]

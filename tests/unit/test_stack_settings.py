@@ -162,3 +162,16 @@ def test_room_for_images_is_asked_for_only_where_they_are_missing() -> None:
     assert int(value("__stack_wanted_disk_mib", __stack_look={"images": list(images.values())}, **given)) == 100
     assert int(value("__stack_wanted_disk_mib", __stack_look={"images": [images["jupyter"]]}, **given)) == 100 + 1024 + 512 + 256
     assert int(value("__stack_wanted_disk_mib", __stack_look={"images": []}, **given | {"stack_free_disk_mib": 0})) == 0
+
+
+@pytest.mark.parametrize("services", [["jupyter"], ["jupyter", "worker"]])
+def test_a_mongo_elsewhere_has_its_replica_sets_name_in_every_container_that_uses_it(services: list[str], tmp_path: Path) -> None:
+    hosts = {"mongo": "10.200.0.5", "redis": "10.200.0.5"}
+    project = composed(tmp_path, settings(services, stack_store_hosts=hosts, __stack_look={"chosen_ports": {}}), "--profile", "batch")
+    assert set(project["services"]) == {*services, "batch"}
+    for name, service in project["services"].items():
+        assert service["environment"]["MONGO_HOST"] == "10.200.0.5", name
+        assert service["extra_hosts"] == ["mongo=10.200.0.5"], name
+    here = composed(tmp_path, settings(["jupyter", "mongo"]))["services"]
+    assert "extra_hosts" not in here["jupyter"]
+    assert here["mongo"]["hostname"] == "mongo"

@@ -14,7 +14,7 @@ from slipway import top
 from slipway.cli import main
 from slipway.model import Exit, RefusalError
 from tests.conftest import PROJECT
-from tests.unit.test_stack_memory import load
+from tests.modules import load
 
 HEAD = {"target": "lab", "name": "slipway", "type": "t2.micro"}
 host_side = load("stack_top")

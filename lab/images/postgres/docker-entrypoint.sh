@@ -52,6 +52,8 @@ docker_process_init_files() {
         ;;
       *.sql) docker_process_sql --file "$file" ;;
       *.sql.gz) gunzip --stdout "$file" | docker_process_sql ;;
+      *.sql.xz) xz --decompress --stdout "$file" | docker_process_sql ;;
+      *.sql.zst) zstd --decompress --stdout "$file" | docker_process_sql ;;
       *) echo "$0: ignored: $file" ;;
     esac
   done

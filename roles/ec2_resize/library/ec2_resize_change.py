@@ -35,7 +35,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.ec2_resize_rules import FINGERPRINT, FROM, SINCE, TO
+from ansible.module_utils.ec2_resize_rules import FROM, SINCE, TO, packed
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
@@ -126,7 +126,7 @@ class Change:
     def mark(self) -> None:
         """Write into the tags what is about to be done: whoever comes after a kill reads it there."""
         tags = {FROM: self.asked["origin"], TO: self.asked["goal"], SINCE: self.asked["since"]}
-        tags |= {FINGERPRINT + store: said for store, said in self.asked["fingerprints"].items()}
+        tags |= packed(self.asked["fingerprints"])
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         self.client.create_tags(Resources=[self.asked["instance_id"]], Tags=listed, aws_retry=True)
 

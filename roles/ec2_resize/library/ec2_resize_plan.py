@@ -51,7 +51,6 @@ from typing import Any
 from ansible.module_utils.ec2_resize_rules import (
     BAD_INPUT,
     BURST,
-    FINGERPRINT,
     FROM,
     SINCE,
     STANDARD_QUOTA,
@@ -64,6 +63,7 @@ from ansible.module_utils.ec2_resize_rules import (
     check_type,
     check_unseen,
     fallbacks,
+    known_fingerprints,
     needs_nvme,
     price,
     within,
@@ -108,6 +108,8 @@ class Plan:
         needed = self.halfway or wanted != self.current
         if needed:
             self._check(tried, types, state)
+        known, of_before = known_fingerprints(self.tags)
+        self.unknown += [f"{store}: its fingerprint was taken by an earlier version, and cannot be compared" for store in of_before]
         return {
             "needed": needed,
             "halfway": self.halfway,
@@ -125,7 +127,7 @@ class Plan:
             "memory_mib": {name: facts["MemoryInfo"]["SizeInMiB"] for name, facts in types.items()},
             "price_per_hour": prices,
             "nvme": "" if needs_nvme(types[self.current]) else next((name for name in tried if needs_nvme(types[name])), ""),
-            "fingerprints": {key.removeprefix(FINGERPRINT): said for key, said in self.tags.items() if key.startswith(FINGERPRINT)},
+            "fingerprints": known,
             "since": self.tags.get(SINCE, ""),
             "burst": any(key.startswith(BURST) for key in self.tags),
             "caveats": list(caveats(types[self.origin], types[wanted])) if needed else [],

@@ -11,13 +11,14 @@ description:
   - Fails with C(exit_code) 4 where one of them is not passed in time; then the marks stay, and the same command again waits on.
 options:
   instance_id: {type: str, required: true, description: The instance.}
+  only_fingerprints: {type: bool, default: false, description: Whether to take the fingerprints away alone, and to wait for nothing.}
   burst: {type: bool, default: false, description: Whether the marks of a borrowed type stay.}
   seconds: {type: int, default: 600, description: How long the status checks may take.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
 
 RETURN = r"""
-status: {type: dict, returned: always, description: "What the checks say: C(system) and C(instance)."}
+status: {type: dict, returned: always, description: "What the checks say: C(system) and C(instance); nothing with I(only_fingerprints)."}
 """
 
 import time
@@ -36,6 +37,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "instance_id": {"type": "str", "required": True},
+            "only_fingerprints": {"type": "bool", "default": False},
             "burst": {"type": "bool", "default": False},
             "seconds": {"type": "int", "default": 600},
         },
@@ -45,9 +47,9 @@ def main() -> None:
         module.exit_json(changed=True, status={})
     client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
     name = module.params["instance_id"]
-    end = time.monotonic() + module.params["seconds"]
+    end, status = time.monotonic() + module.params["seconds"], {}
     try:
-        while True:
+        while not module.params["only_fingerprints"]:
             found = client.describe_instance_status(InstanceIds=[name], IncludeAllInstances=True, aws_retry=True)["InstanceStatuses"]
             status = {key: found[0][f"{key.capitalize()}Status"]["Status"] if found else "unknown" for key in ("system", "instance")}
             if set(status.values()) == {"ok"}:
@@ -62,7 +64,9 @@ def main() -> None:
                 )
             time.sleep(2)
         tags = client.describe_tags(Filters=[{"Name": "resource-id", "Values": [name]}], aws_retry=True)["Tags"]
-        over = (FROM, TO, SINCE, FINGERPRINT) if module.params["burst"] else (FROM, TO, SINCE, FINGERPRINT, BURST)
+        over = (FINGERPRINT,) if module.params["only_fingerprints"] else (FROM, TO, SINCE, FINGERPRINT)
+        if not module.params["only_fingerprints"] and not module.params["burst"]:
+            over += (BURST,)
         marks = [tag["Key"] for tag in tags if tag["Key"].startswith(over)]
         if marks:
             client.delete_tags(Resources=[name], Tags=[{"Key": key} for key in marks], aws_retry=True)

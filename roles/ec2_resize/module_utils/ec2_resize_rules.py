@@ -17,8 +17,13 @@ BAD_INPUT, REFUSED = 2, 3
 FROM, TO, SINCE, FINGERPRINT = "slipway-resize-from", "slipway-resize-to", "slipway-resize-since", "slipway-fingerprint-"
 #: Marks of a type that is borrowed for one notebook, until a resize brings the machine back or gives it another one.
 BURST = "slipway-burst-"
+#: Characters of a tag's value, at most. Source: "Tag your Amazon EC2 resources", Amazon EC2 User Guide, which allows 50 tags besides.
+VALUE = 256
 #: Families that one quota counts together, "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances".
 STANDARD, STANDARD_QUOTA = re.compile("(?!trn|inf|hpc|mac|dl)[acdhimrtz]"), "L-1216C47A"
+
+#: What fingerprints end with that were taken by the first version, in another way than today's: the two cannot be compared.
+FIRST_WAY = re.compile(" sha256:[0-9a-f]+$")
 
 
 class WrongError(Exception):
@@ -27,6 +32,31 @@ class WrongError(Exception):
     def __init__(self, text: str, code: int = REFUSED) -> None:
         super().__init__(text)
         self.code = code
+
+
+def packed(fingerprints: Mapping[str, str]) -> dict[str, str]:
+    """The fingerprints, a line by store, as tags: those of 20 projects fit, which had more stores than an instance may have tags.
+
+    They stand one after the other, NAME=LINE, with + between them and @ for a space, which a value may not end with.
+    """
+    text = "+".join(f"{name}={said.replace(' ', '@')}" for name, said in sorted(fingerprints.items()))
+    return {f"{FINGERPRINT}{start // VALUE:02}": text[start : start + VALUE] for start in range(0, len(text), VALUE)}
+
+
+def unpacked(tags: Mapping[str, str]) -> dict[str, str]:
+    """The fingerprints among an instance's tags. Versions before gave each a tag, by the store's name."""
+    marks = {key.removeprefix(FINGERPRINT): value for key, value in tags.items() if key.startswith(FINGERPRINT)}
+    text = "".join(marks.pop(key) for key in sorted(marks) if key.isdecimal())
+    pairs = (each.partition("=") for each in text.split("+") if each)
+    return marks | {name: said.replace("@", " ") for name, _, said in pairs}
+
+
+def known_fingerprints(tags: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The fingerprints that an instance's tags have, by store, and the stores whose fingerprint cannot be compared with one of today."""
+    found = unpacked(tags)
+    return {store: said for store, said in found.items() if not FIRST_WAY.search(said)}, sorted(
+        store for store, said in found.items() if FIRST_WAY.search(said)
+    )
 
 
 def check_instance(instance: Facts, attributes: Facts) -> None:

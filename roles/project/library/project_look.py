@@ -17,7 +17,7 @@ options:
 
 RETURN = r"""
 work: {type: str, returned: always, description: Absolute path of the synced folder.}
-files: {type: dict, returned: always, description: 'Fingerprints by path, as project_plan compares them.'}
+files: {type: str, returned: always, description: 'Fingerprint, size and path of each, as project_plan takes them.'}
 left_out: {type: dict, returned: always, description: 'Why a file cannot be synced, by path.'}
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
 """
@@ -26,7 +26,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_tree import scan
+from ansible.module_utils.project_tree import as_text, scan
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     except OSError as refusal:
         module.fail_json(msg=f"{refusal.filename or work} cannot be read on the machine: {refusal.strerror}. Mend its owner or mode there.")
     unusable = dict.fromkeys(tree.unusable, "has a name that cannot be synced")
-    module.exit_json(work=work, files=dict(tree.files), left_out={**tree.left_out, **unusable}, rsync=shutil.which("rsync") is not None)
+    module.exit_json(work=work, files=as_text(tree), left_out={**tree.left_out, **unusable}, rsync=shutil.which("rsync") is not None)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,18 @@ short_description: Compare a project folder with the host's, and both with the l
 description:
   - Writes the list of what is to be moved, for C(rsync --files-from --from0), into I(state_dir), and with it what the last sync will be
     when it is done. Where nothing is to be done it keeps that at once. Otherwise project_keep does, at the end.
+  - What the project's rules keep here is not sent (C(.slipwayignore), else git's rules). slipway.yml, its seeds and C(docker/) always are.
   - In check mode it writes nothing, and says whether something would change.
 options:
   path: {type: path, required: true, description: The project folder.}
-  there: {type: dict, required: true, description: Fingerprints of the host's files by path.}
+  there: {type: str, required: true, description: 'The files on the host, as project_look returns them.'}
   left_out: {type: dict, default: {}, description: 'Why a file on the host cannot be synced, by path.'}
   direction: {type: str, choices: [push, pull], required: true, description: Whether files are sent to the host or fetched from it.}
   state_dir: {type: path, required: true, description: Folder for what is remembered.}
   overwrite: {type: bool, default: false, description: Whether the direction wins where both sides have changed a file.}
   delete: {type: bool, default: false, description: Whether to remove what was removed on the side that this direction reads from.}
+  always_sent: {type: list, elements: str, default: [], description: Further files that are sent whatever the project's rules say.}
+  most_mb: {type: int, default: 0, description: 'How much a pull may fetch, in MB; more is refused. 0: any amount.'}
 """
 
 RETURN = r"""
@@ -27,22 +30,29 @@ list: {type: str, returned: always, description: 'File with the paths that are t
 moved: {type: list, returned: always, description: Paths to send or to fetch.}
 removed: {type: dict, returned: always, description: 'Paths to remove, with their fingerprints.'}
 conflicts: {type: list, returned: always, description: 'Path and kind of each file that needs a decision. Nothing is to be done then.'}
-refusal: {type: str, returned: always, description: What to tell then; else empty.}
+refusal: {type: str, returned: always, description: 'Why nothing is to be done: a conflict, or I(most_mb); else empty.'}
+waiting: {type: dict, returned: always, description: 'Files and bytes that are more than I(most_mb); else empty.'}
+bytes: {type: int, returned: always, description: How much is to be moved.}
+notice: {type: str, returned: always, description: 'What to tell before a push of more than 5,000 files or 100 MB; else empty.'}
+ignored: {type: dict, returned: always, description: 'Files and bytes that stay here by the rules, and which rules.'}
 left: {type: dict, returned: always, description: 'Paths that are left as they are, by reason.'}
-told: {type: list, returned: always, description: A sentence for each reason.}
+told: {type: list, returned: always, description: 'A sentence for each reason, and for what stays here.'}
 needed: {type: bool, returned: always, description: Whether there is anything to do.}
 """
 
 import json
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_sync import compare, refusal, settled, told
-from ansible.module_utils.project_tree import INCOMING, scan
+from ansible.module_utils.project_ignored import OWN, IgnoreError, always, ignored
+from ansible.module_utils.project_settings import SettingsError
+from ansible.module_utils.project_sync import compare, is_large, kept_line, large_line, refusal, settled, told, wait_line
+from ansible.module_utils.project_tree import INCOMING, UNKNOWN, names, of_text, read
 
 
 def remembered(file: Path) -> dict[str, Any]:
@@ -69,20 +79,30 @@ def write(file: Path, text: str) -> None:
 
 
 def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Compare, and prepare the files for what follows. Raises OSError."""
+    """Compare, and prepare the files for what follows. Raises OSError, IgnoreError and SettingsError."""
     state, push = Path(asked["state_dir"]), asked["direction"] == "push"
     base_file, next_file, list_file = (state / name for name in ("sync.json", "sync-next.json", "sync-list"))
-    here, there = scan(asked["path"]), asked["there"]
+    there, listed = of_text(asked["there"]), names(asked["path"])
     base, pending = remembered(base_file)["files"], remembered(next_file)
+    known = {*there.files, *base, *pending["files"]}
+    stays = ignored(asked["path"], listed, known, [*always(asked["path"]), *asked["always_sent"]])
+    here = read(asked["path"], listed, [path for path in listed.paths if path not in stays or path in known])
     if pending.get("direction"):
-        base = settled(base, pending["files"], there if pending["direction"] == "push" else here.files)
+        base = settled(base, pending["files"], there.files if pending["direction"] == "push" else here.files)
     # Nothing at all is a new machine, not one where somebody removed every file.
-    base = base if there else {}
-    found = compare(asked["direction"], here.files, there, base, asked["overwrite"], asked["delete"])
-    target = there if push else here.files
+    base = base if there.files else {}
+    kept = {path: length(asked["path"], path) for path in listed.paths if path in stays}
+    # What is kept is not read, and still in the way of what would replace it.
+    files = {**dict.fromkeys(kept, UNKNOWN), **here.files}
+    found = compare(asked["direction"], files, there.files, base, asked["overwrite"], asked["delete"], stays)
+    source, target = (here, there) if push else (there, here)
+    sizes = {path: source.sizes.get(path, 0) for path in found.moved}
+    most = asked["most_mb"] * 10**6
     conflicts = [{"path": each.path, "kind": each.kind} for each in found.conflicts]
-    needed = bool(found.moved or found.removed) and not conflicts
-    if not check and not conflicts:
+    too_much = not push and most and sum(sizes.values()) > most and not conflicts
+    why = refusal(found) if conflicts else wait_line(sizes, most) if too_much else ""
+    needed = bool(found.moved or found.removed) and not why
+    if not check and not why:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         write(base_file, json.dumps({"files": base if needed else found.base}))
         if needed:
@@ -93,25 +113,45 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
                 Path(asked["path"], INCOMING).mkdir(parents=True, exist_ok=True)
         else:
             next_file.unlink(missing_ok=True)
+    rules = OWN if os.path.lexists(os.path.join(asked["path"], OWN)) else "git"
     unusable = dict.fromkeys(here.unusable, "has a name that cannot be synced")
+    left_out = {path: reason for path, reason in here.left_out.items() if path not in stays}
+    kept_lines = [kept_line(kept, [path for path in listed.paths if path not in stays], rules)] if push and kept else []
     return {
         # Otherwise what moves and removes them says so.
         "changed": check and needed,
+        # As many lines again as there are files: for those who asked for them.
         "diff": {
-            "prepared": "".join(f"{asked['direction']} {path}\n" for path in found.moved)
-            + "".join(f"remove {path}\n" for path in found.removed)
-        },
+            "prepared": "".join(
+                f"{line}\n"
+                for line in [*(f"{asked['direction']} {path}" for path in found.moved), *(f"remove {path}" for path in found.removed)]
+            )
+        }
+        if check
+        else {},
         "folder": os.path.abspath(asked["path"]),
         "direction": asked["direction"],
         "list": str(list_file),
         "moved": list(found.moved),
-        "removed": {path: target[path] for path in found.removed},
+        "bytes": sum(sizes.values()),
+        "removed": {path: target.files[path] for path in found.removed},
         "conflicts": conflicts,
-        "refusal": refusal(found) if conflicts else "",
+        "refusal": why,
+        "waiting": {"files": len(sizes), "bytes": sum(sizes.values())} if too_much else {},
+        "notice": large_line(sizes) if push and needed and is_large(sizes) else "",
+        "ignored": {"files": len(kept), "bytes": sum(kept.values()), "rules": rules},
         "left": found.left(),
-        "told": told(found, {**here.left_out, **unusable, **asked["left_out"]}),
+        "told": [*told(found, {**left_out, **unusable, **asked["left_out"]}), *kept_lines],
         "needed": needed,
     }
+
+
+def length(root: str, path: str) -> int:
+    """A file's size in bytes; 0 where it is gone, or is none."""
+    with suppress(OSError):
+        found = os.lstat(os.path.join(root, path))
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return 0
 
 
 def main() -> None:
@@ -119,19 +159,25 @@ def main() -> None:
     module = AnsibleModule(
         {
             "path": {"type": "path", "required": True},
-            "there": {"type": "dict", "required": True},
+            "there": {"type": "str", "required": True},
             "left_out": {"type": "dict", "default": {}},
             "direction": {"type": "str", "choices": ["push", "pull"], "required": True},
             "state_dir": {"type": "path", "required": True},
             "overwrite": {"type": "bool", "default": False},
             "delete": {"type": "bool", "default": False},
+            "always_sent": {"type": "list", "elements": "str", "default": []},
+            "most_mb": {"type": "int", "default": 0},
         },
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**plan(module.params, module.check_mode))
+        found = plan(module.params, module.check_mode)
+    except (IgnoreError, SettingsError) as wrong:
+        module.fail_json(msg=str(wrong))
     except OSError as wrong:
         module.fail_json(msg=f"{wrong.filename}: {wrong.strerror}. Mend that and do the same again.")
+    # Ansible would send back all that it was given too, every file on the host among it.
+    module.exit_json(**found, invocation={})
 
 
 if __name__ == "__main__":

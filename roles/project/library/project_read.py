@@ -29,8 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_settings import SettingsError, adds_nothing, init_scripts, notebooks, read
-from ansible.module_utils.project_tree import Tree, digest, scan
+from ansible.module_utils.project_dockerfile import adds_nothing
+from ansible.module_utils.project_ignored import IgnoreError, always, ignored
+from ansible.module_utils.project_seeds import look as look_at_seeds
+from ansible.module_utils.project_settings import SettingsError, notebooks, read
+from ansible.module_utils.project_text import decoded
+from ansible.module_utils.project_tree import Tree, digest, names, unreadable, unusable
+from ansible.module_utils.project_tree import read as read_files
 
 
 def below(tree: Tree, folder: str) -> list[str]:
@@ -41,7 +46,7 @@ def below(tree: Tree, folder: str) -> list[str]:
 def image_digest(project: Path, tree: Tree, packages: dict[str, list[str]]) -> str:
     """What makes this project's image another one than the base."""
     dockerfile = project / "docker" / "jupyter" / "Dockerfile"
-    plain = not dockerfile.exists() or adds_nothing(dockerfile.read_text())
+    plain = not dockerfile.exists() or adds_nothing(decoded(dockerfile.read_bytes()))
     return "" if plain and not any(packages.values()) else digest(tree.files, below(tree, "docker/jupyter"), json.dumps(packages))
 
 
@@ -53,22 +58,27 @@ def look(project: Path) -> dict[str, Any]:
         if not project.is_dir():
             raise
         settings, wrong = {}, list(flaws.lines)
-    tree = scan(str(project))
+    root, listed = str(project), names(str(project))
+    stays = ignored(root, listed, always=always(root) if settings else ["docker/"])
+    sent = [path for path in listed.paths if path not in stays]
+    # All else is read once, by the sync.
+    tree = read_files(root, listed, [path for path in sent if path.startswith("docker/") or path in settings.get("seeds", [])])
     wrong += [
-        f"{name} cannot be synced: its name has a line break, another control character or no UTF-8. Rename it." for name in tree.unusable
+        f"{name} cannot be synced: its name has a line break, another control character or no UTF-8. Rename it." for name in unusable(sent)
     ]
-    wrong += [f"{path} {reason}. Mend that, or remove it." for path, reason in tree.left_out.items() if reason.startswith("cannot be read")]
+    wrong += [f"{path} {reason}. Mend that, or remove it." for path, reason in unreadable(root, listed, sent).items()]
     for seed in settings.get("seeds", []):
         if seed not in tree.files or seed in tree.left_out:
             why = tree.left_out.get(seed, "is in a folder, or of a name, that never is")
             wrong.append(f"slipway.yml: seeds: {json.dumps(seed)} cannot be used. Allowed: a file that is synced; this one {why}.")
     if wrong:
         raise SettingsError(wrong)
-    seeds = [*below(tree, "docker/postgres"), *settings["seeds"]]
+    seeds, scripts = [*below(tree, "docker/postgres"), *settings["seeds"]], look_at_seeds(project)
     return {
         "settings": settings,
         "notebooks": notebooks(project),
-        "init_scripts": init_scripts(project),
+        "init_scripts": list(scripts.run),
+        "not_run": list(scripts.not_run),
         "seed_digest": digest(tree.files, seeds) if seeds else "",
         "image_digest": image_digest(project, tree, settings["packages"]),
     }
@@ -85,6 +95,8 @@ def main() -> None:
         module.exit_json(folder=str(project), **look(project))
     except SettingsError as wrong:
         module.fail_json(msg=str(wrong), wrong=list(wrong.lines))
+    except IgnoreError as refusal:
+        module.fail_json(msg=str(refusal))
     except OSError as refusal:
         module.fail_json(msg=f"{refusal.filename or project} cannot be read: {refusal.strerror}. Allowed: a folder that you may read.")
 

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from ansible.module_utils.project_dockerfile import ALLOWED, unfit
+from ansible.module_utils.project_seeds import look as look_at_seeds
+from ansible.module_utils.project_text import Loader, TextError, decoded, plain, shown
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 FILE = "slipway.yml"
 SERVICES = ("jupyter", "redis", "mongo", "postgres", "worker", "monitor")
 STORES = ("redis", "mongo", "postgres")
-KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "seeds", "machines")
+KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "job_seconds", "seeds", "machines")
 INSTANCE_TYPE = "t2.micro"
 NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 #: Its volumes and containers are called so.
 RESERVED = "slipway"
 NAME_ALLOWED = f"1 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last; {RESERVED} is the base stack's own"
 MOST_WORKERS = 16
+#: That a running job has when its worker is stopped.
+JOB_SECONDS, MOST_JOB_SECONDS = 60, 3600
 
 _MACHINE = re.compile("[a-z][a-z0-9-]{0,9}")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 _TYPE_ALLOWED = "an instance type, t2.micro for one"
 # A word that ends with a hyphen removes the package: apt-get(8). A name has at least two characters: Debian Policy 5.6.1.
 _APT = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+](=[A-Za-z0-9.+:~-]+)?")
-#: What PostgreSQL's image runs at its first start.
-_INIT = (".sql", ".sql.gz", ".sh")
 _MOST_BYTES = 65536
 
 
@@ -68,9 +70,9 @@ def load(file: Path) -> dict[Any, Any]:
     if len(raw) > _MOST_BYTES:
         raise SettingsError([f"{FILE} has {len(raw)} bytes. Allowed: at most {_MOST_BYTES}."])
     try:
-        found = yaml.load(raw.decode(), _Loader)  # noqa: S506 (a safe loader)
-    except UnicodeDecodeError as wrong:
-        raise SettingsError([f"{FILE} is no UTF-8: byte {wrong.start} is {raw[wrong.start]:#04x}. Save it as UTF-8."]) from wrong
+        found = yaml.load(decoded(raw), Loader)  # noqa: S506 (a safe loader)
+    except TextError as wrong:
+        raise SettingsError([f"{FILE} {wrong}"]) from wrong
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -81,26 +83,8 @@ def load(file: Path) -> dict[Any, Any]:
     if found is None:
         raise SettingsError([f"{FILE} is empty. Allowed: at least `services: [jupyter]`."])
     if not isinstance(found, dict):
-        raise SettingsError([f"{FILE}: {_shown(found)} cannot be used. Allowed: keys with values, of {', '.join(KEYS)}."])
+        raise SettingsError([f"{FILE}: {shown(found)} cannot be used. Allowed: keys with values, of {', '.join(KEYS)}."])
     return found
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe part, where a key stands once and nothing is repeated by an alias: ten of them can make a billion values."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.composer.ComposerError(None, None, f"an alias (*{event.anchor}) cannot be used; write it out", event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value.__hash__ and key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {_shown(key.value)} stands twice", key.start_mark)
-            seen |= {key.value} if key.value.__hash__ else set()
-        return super().construct_mapping(node, deep)
 
 
 class _Reader:
@@ -128,6 +112,9 @@ class _Reader:
             "packages": self._packages(found.get("packages", {})),
             "instance_type": self._type("instance_type", found.get("instance_type", INSTANCE_TYPE)),
             "memory_mib": self._whole("memory_mib", found["memory_mib"], 1, None, "1 or more, in MiB") if "memory_mib" in found else 0,
+            "job_seconds": self._whole(
+                "job_seconds", found.get("job_seconds", JOB_SECONDS), 0, MOST_JOB_SECONDS, f"0 to {MOST_JOB_SECONDS}, in seconds"
+            ),
             "seeds": self._seeds(found.get("seeds", []), [*services, *elsewhere]),
             "machines": machines,
         }
@@ -141,20 +128,22 @@ class _Reader:
         stores = [*settings["services"], *(store for each in settings["machines"].values() for store in each["services"])]
         # Where the services are wrong anyway, one may be this store under another name.
         known = not any(line.startswith(f"{FILE}: services:") for line in self.wrong)
-        if known and "postgres" not in stores and (scripts := init_scripts(self.project)):
+        seeds = look_at_seeds(self.project)
+        self.wrong += seeds.wrong
+        if known and "postgres" not in stores and seeds.run:
             self._refuse(
-                "services", settings["services"], f"postgres among them, for docker/postgres has {scripts[0]}; or remove that file."
+                "services", settings["services"], f"postgres among them, for docker/postgres has {seeds.run[0]}; or remove that file."
             )
 
     def _refuse(self, field: str, value: Any, allowed: str) -> None:
-        self.wrong.append(f"{FILE}: {field}: {_shown(value)} cannot be used. Allowed: {allowed}")
+        self.wrong.append(f"{FILE}: {field}: {shown(value)} cannot be used. Allowed: {allowed}")
 
     def _known(self, found: Mapping[Any, Any], prefix: str, keys: Sequence[str]) -> None:
         for key in found:
             if key not in keys:
                 near = difflib.get_close_matches(str(key).lower(), keys, n=1)
                 hint = f"Did you mean {near[0]}? " if near else ""
-                self.wrong.append(f"{FILE}: {prefix}{_plain(key)}: there is no such key. {hint}Allowed: {', '.join(keys)}.")
+                self.wrong.append(f"{FILE}: {prefix}{plain(key)}: there is no such key. {hint}Allowed: {', '.join(keys)}.")
 
     def _mapping(self, field: str, value: Any, allowed: str) -> Mapping[Any, Any]:
         if isinstance(value, dict):
@@ -169,7 +158,7 @@ class _Reader:
             return []
         for each in value:
             if not isinstance(each, str):
-                self._refuse(field, each, f'{what}, as text ("{_plain(each)}" where that is meant).')
+                self._refuse(field, each, f'{what}, as text ("{plain(each)}" where that is meant).')
         words = [each for each in value if isinstance(each, str)]
         for each in dict.fromkeys(word for word in words if words.count(word) > 1):
             self._refuse(field, each, "each once.")
@@ -199,7 +188,7 @@ class _Reader:
         machines: dict[str, dict[str, Any]] = {}
         placed = dict.fromkeys(services, "services")
         for key, facts in self._mapping("machines", value, "keys of machines, each with its services").items():
-            field = f"machines.{_plain(key)}"
+            field = f"machines.{plain(key)}"
             if not isinstance(key, str) or not _MACHINE.fullmatch(key) or key.endswith("-"):
                 self._refuse("machines", key, "keys of 1 to 10 lower-case letters, digits and hyphens, a letter first, no hyphen last.")
             facts = self._mapping(field, facts, "services, and an instance_type")
@@ -209,7 +198,7 @@ class _Reader:
                 if store in placed:
                     self._refuse(f"{field}.services", store, f"each store at one place; {placed[store]} has it already.")
                 placed.setdefault(store, f"{field}.services")
-            machines[_plain(key)] = {
+            machines[plain(key)] = {
                 "services": [each for each in STORES if each in stores],
                 "instance_type": self._type(f"{field}.instance_type", facts.get("instance_type", INSTANCE_TYPE)),
             }
@@ -270,22 +259,14 @@ class _Reader:
 
     def _dockerfile(self, file: Path) -> None:
         name = file.relative_to(self.project)
-        allowed = "a Dockerfile that begins with ARG BASE and has FROM ${BASE}"
         try:
-            lines = list(instructions(file.read_text()))
-        except (OSError, UnicodeDecodeError) as refusal:
-            self.wrong.append(f"{name} cannot be read: {getattr(refusal, 'strerror', None) or 'it is no UTF-8'}. Allowed: {allowed}.")
-            return
-        if not lines or not _ARG.fullmatch(lines[0]):
-            self.wrong.append(f"{name}: it begins with {_shown(lines[0] if lines else '')}. Allowed: {allowed}.")
-        elif not any(_FROM.fullmatch(line) for line in lines):
-            first = next((line for line in lines if line.upper().startswith("FROM")), "")
-            self.wrong.append(f"{name}: {_shown(first) if first else 'no FROM'} cannot be used. Allowed: {allowed}.")
-
-
-_CREDENTIALS = re.compile(r"//[^/\s\"]*@")
-_ARG = re.compile(r"(?i:arg)\s+BASE(=\S*)?")
-_FROM = re.compile(r"(?i:from)\s+(--platform=\S+\s+)?(\$\{BASE\}|\$BASE)(\s+(?i:as)\s+\S+)?")
+            why = unfit(decoded(file.read_bytes()))
+        except OSError as refusal:
+            self.wrong.append(f"{name} cannot be read: {refusal.strerror}. Allowed: {ALLOWED}.")
+        except TextError as wrong:
+            self.wrong.append(f"{name} {wrong} Allowed: {ALLOWED}.")
+        else:
+            self.wrong += [f"{name}: {why}. Allowed: {ALLOWED}."] if why else []
 
 
 def notebooks(project: Path) -> list[str]:
@@ -293,33 +274,6 @@ def notebooks(project: Path) -> list[str]:
     found = (path for path in (project / "ipynb").rglob("*.ipynb") if path.is_file())
     inside = (path.relative_to(project) for path in found)
     return sorted(str(path) for path in inside if ".ipynb_checkpoints" not in path.parts and not path.name.startswith("."))
-
-
-def init_scripts(project: Path) -> list[str]:
-    """The names of those files in docker/postgres that an empty PostgreSQL runs, in their order."""
-    folder = project / "docker" / "postgres"
-    return sorted(path.name for path in folder.iterdir() if path.name.endswith(_INIT)) if folder.is_dir() else []
-
-
-def instructions(text: str) -> Iterator[str]:
-    """A Dockerfile's instructions, a line each, without comments."""
-    pending = ""
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        pending += line.strip()
-        if pending.endswith("\\"):
-            pending = pending[:-1].rstrip() + " "
-            continue
-        yield pending
-        pending = ""
-    if pending:
-        yield pending.rstrip()
-
-
-def adds_nothing(dockerfile: str) -> bool:
-    """Whether a Dockerfile leaves the base image as it is."""
-    return all(_ARG.fullmatch(line) or _FROM.fullmatch(line) for line in instructions(dockerfile))
 
 
 def requirement_flaw(line: str) -> str:
@@ -337,23 +291,3 @@ def requirement_flaw(line: str) -> str:
     if address.scheme.rpartition("+")[2] != "https" or "@" in address.netloc or not address.netloc:
         return f"{allowed}; a URL by https, without a user or password in it"
     return ""
-
-
-def _shown(value: Any) -> str:
-    """A value as JSON, cut where it is long, without what a URL has before its host."""
-    text = json.dumps(value, ensure_ascii=False, default=str) if _simple(value) else f'"{value}"'
-    text = _CREDENTIALS.sub("//…@", text)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-def _simple(value: Any) -> bool:
-    """Whether JSON has keys of this kind."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) for key in value) and all(map(_simple, value.values()))
-    return not isinstance(value, list) or all(map(_simple, value))
-
-
-def _plain(value: Any) -> str:
-    """A key or a word, as it was meant."""
-    text = value if isinstance(value, str) else _shown(value).strip('"')
-    return text if text.isprintable() and len(text) <= 40 else _shown(text)

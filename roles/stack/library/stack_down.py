@@ -7,12 +7,16 @@ DOCUMENTATION = r"""
 module: stack_down
 short_description: Stop the services of Compose projects in order, with fingerprints of the stores in between
 description:
-  - Takes a fingerprint of each store and of the folders C(work) while everything serves. Stops every service that is no store, so that
-    nobody writes, and takes anew what was written to since. Then stops the stores, each with time to flush.
+  - Takes a fingerprint of each healthy store and of the folders C(work) while everything serves. What cannot be read ends it there, with
+    nothing stopped (C(exit_code) 3), but for what is locked or changes at this moment. Then stops every service that is no store, so that
+    no data are written, and takes again what was written to since. Then stops the stores, each with time to flush.
+  - A home of Jupyter or a worker that an earlier version left in its container is copied into the stack's volume, which the containers
+    have from then on. Not with I(rest), which keeps the containers.
   - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them.
   - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out, for a larger
     machine may be its cure. Where anything else fails, what ran before runs again.
   - Stops nothing where a batch run works in one of them, and fingerprints are to be taken (C(exit_code) 3).
+  - In check mode takes the first fingerprints and stops nothing, so that it reports what cannot be read.
   - May be repeated, also after it was killed in between.
 options:
   stacks: {type: list, elements: dict, required: true, description: "C(name) of each, its C(directory), absolute or relative to the user's
@@ -34,26 +38,35 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.stack_docker import DockerError
 from ansible.module_utils.stack_engine import AT_REST, RUNNING, STACK, ComposeError, Engine, alone, batch_runs, compose, folder, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError
+from ansible.module_utils.stack_home import add, take
 
-#: How long a service may take to end before it is killed: Jupyter asks its kernels to end, a store flushes.
-WRITER_SECONDS, STORE_SECONDS = 10, 60
+#: Seconds that a store has to flush before it is killed. What writes has its container's own: 10, and a worker what its job may take.
+STORE_SECONDS = 60
+#: The engine answers when the container has ended: a worker's job has an hour at most.
+ANSWER_SECONDS = 3700
 
 
 class BusyError(Exception):
     """A batch run works in a stack; the text says in which."""
 
 
+class UnreadableError(Exception):
+    """A fingerprint cannot be taken; the text says of what, and why."""
+
+
 def every(action: str, containers: Iterable[dict[str, Any]], **query: Any) -> None:
     """Tell the engine the same of several containers, at once."""
 
     def tell(container: dict[str, Any]) -> None:
-        Engine(timeout=query.get("t", 0) + 60).tell(f"/containers/{container['Id']}/{action}", **query)
+        Engine(timeout=ANSWER_SECONDS).tell(f"/containers/{container['Id']}/{action}", **query)
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(tell, containers))
@@ -76,48 +89,91 @@ def marked(stacks: Iterable[Mapping[str, Any]], rest: bool) -> None:
             Path(stack["directory"], AT_REST).unlink(missing_ok=True)
 
 
-def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Do it all. Raises StoreError, ComposeError and OSError, with everything running again that ran; BusyError with nothing done."""
-    if not stacks:
-        return {"changed": False, "fingerprints": {}, "unread": [], "down_seconds": 0.0}
+@dataclass(frozen=True)
+class Found:
+    """What there is of all stacks: containers by stack, and by the names that the stores have in fingerprints."""
+
+    by_stack: dict[str, dict[str, dict[str, Any]]]
+    all: dict[str, dict[str, Any]]
+    stores: dict[str, dict[str, Any]]
+
+    @property
+    def running(self) -> set[str]:
+        """The services that run."""
+        return {name for name, item in self.all.items() if item["State"] == "running"}
+
+    @property
+    def sick(self) -> set[str]:
+        """The stores that are not healthy."""
+        return {name for name, item in self.stores.items() if "(healthy)" not in item["Status"]}
+
+
+def look(stacks: list[dict[str, Any]]) -> Found:
+    """Ask the engine. Raises OSError."""
     by_stack = {stack["name"]: services(stack["name"]) for stack in stacks}
-    if asked["fingerprints"] and (runs := batch_runs(by_stack)):
+    found = {(stack["prefix"], name): item for stack in stacks for name, item in by_stack[stack["name"]].items()}
+    stores = {prefix + name: item for (prefix, name), item in found.items() if name in STORES}
+    return Found(by_stack, {prefix + name: item for (prefix, name), item in found.items()}, stores)
+
+
+def first_reading(readers: Readers, found: Found) -> dict[str, Any]:
+    """Read all while everything serves. Raises BusyError and UnreadableError: nothing was stopped yet."""
+    if runs := batch_runs(found.by_stack):
         raise BusyError(f"A notebook is being run in {', '.join(runs)}. Nothing was stopped. Wait for its end; then the same command again")
-    found = {(stack["prefix"] + name): item for stack in stacks for name, item in by_stack[stack["name"]].items()}
-    running = {name: item for name, item in found.items() if item["State"] == "running"}
-    stores = {stack["prefix"] + name: item for stack in stacks for name, item in by_stack[stack["name"]].items() if name in STORES}
-    sick = {name for name, item in stores.items() if "(healthy)" not in item["Status"]}
-    notebooks = {stack["prefix"] + "notebooks" for stack in stacks}
-    taken: dict[str, Any] = {}
-    marked(stacks, asked["rest"])
     try:
-        with Readers.of(stacks, by_stack, asked["wait_seconds"]) as readers:
-            if asked["fingerprints"] and not sick:
-                # All of it is taken again where this finds a lock, or a file that goes.
-                taken = readers.take(perhaps=stores.keys() | notebooks)
+        # What is locked at this moment, or changes, is read after the stop.
+        return readers.take(busy=True, without=found.sick)
+    except StoreError as refused:
+        raise UnreadableError(f"{refused}. Nothing was stopped. Mend this first; then the same command again") from refused
+
+
+def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Do it all. Raises StoreError, ComposeError, DockerError and OSError, with everything running again that ran.
+
+    Raises BusyError and UnreadableError with nothing done.
+    """
+    found = look(stacks)
+    with Readers.of(stacks, found.by_stack, asked["wait_seconds"]) as readers:
+        taken: dict[str, Any] = first_reading(readers, found) if asked["fingerprints"] else {}
+        marked(stacks, asked["rest"])
+        try:
             since = time.monotonic()
-            every("stop", (item for name, item in found.items() if name not in stores and item["State"] in RUNNING), t=WRITER_SECONDS)
+            every("stop", (item for name, item in found.all.items() if name not in found.stores and item["State"] in RUNNING))
+            for stack in stacks if not asked["rest"] else []:
+                if names := take(stack["name"], found.by_stack[stack["name"]]):
+                    add(stack["directory"], names)
+                    readers.add_home(found.by_stack[stack["name"]][names[0]], stack["prefix"])
             if asked["fingerprints"]:
-                every("start", (item for name, item in stores.items() if name not in running))
-                taken = readers.take(taken, perhaps=sick)
-        with ThreadPoolExecutor(max_workers=1) as aside:
-            staged = [aside.submit(stage, stack, by_stack[stack["name"]]) for stack in stacks]
-            every("stop", stores.values(), t=STORE_SECONDS)
-            for each in staged:
-                each.result()
-        os.sync()
-    except Exception:
-        # The reason counts, not what else fails then.
-        with suppress(OSError, http.client.HTTPException):
-            now = {stack["prefix"] + name: item for stack in stacks for name, item in services(stack["name"]).items()}
-            every("start", (item for name, item in now.items() if name in running))
-        raise
+                every("start", (item for name, item in found.stores.items() if name not in found.running))
+                taken = readers.take(taken, perhaps=found.sick)
+            readers.close()
+            with ThreadPoolExecutor(max_workers=1) as aside:
+                staged = [aside.submit(stage, stack, found.by_stack[stack["name"]]) for stack in stacks]
+                every("stop", found.stores.values(), t=STORE_SECONDS)
+                for each in staged:
+                    each.result()
+            os.sync()
+        except Exception:
+            # The reason counts, not what else fails then.
+            with suppress(OSError, http.client.HTTPException):
+                now = look(stacks).all
+                every("start", (item for name, item in now.items() if name in found.running))
+            raise
     return {
-        "changed": bool(running) or asked["rest"],
+        "changed": bool(found.running) or asked["rest"],
         "fingerprints": {name: each["said"] for name, each in taken.items()},
-        "unread": sorted(sick - taken.keys()) if asked["fingerprints"] else [],
+        "unread": sorted(found.sick - taken.keys()) if asked["fingerprints"] else [],
         "down_seconds": time.monotonic() - since,
     }
+
+
+def rehearsed(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Read what it would read before the stop. Raises as the first reading does, and OSError."""
+    if asked["fingerprints"]:
+        found = look(stacks)
+        with Readers.of(stacks, found.by_stack, asked["wait_seconds"]) as readers:
+            first_reading(readers, found)
+    return {"changed": True, "fingerprints": {}, "unread": [], "down_seconds": 0.0}
 
 
 def main() -> None:
@@ -132,16 +188,18 @@ def main() -> None:
         supports_check_mode=True,
     )
     stacks = [stack | {"directory": folder(stack["directory"])} for stack in module.params["stacks"]]
-    if module.check_mode:
-        module.exit_json(changed=bool(stacks), fingerprints={}, unread=[], down_seconds=0.0)
+    if not stacks:
+        module.exit_json(changed=False, fingerprints={}, unread=[], down_seconds=0.0)
     try:
+        if module.check_mode:
+            module.exit_json(**rehearsed(module.params, stacks))
         with ExitStack() as held:
             for directory in sorted(stack["directory"] for stack in stacks):
                 held.enter_context(alone(directory))
             module.exit_json(**down(module.params, stacks))
-    except BusyError as busy:
-        module.fail_json(msg=f"{busy}.", exit_code=3)
-    except (StoreError, ComposeError, OSError, http.client.HTTPException) as failure:
+    except (BusyError, UnreadableError) as refused:
+        module.fail_json(msg=f"{refused}.", exit_code=3)
+    except (StoreError, ComposeError, DockerError, OSError, http.client.HTTPException) as failure:
         module.fail_json(
             msg=f"{failure}. What ran before runs again, and `up` (of a project: `deploy`) gives it the limits of the memory that there is."
         )

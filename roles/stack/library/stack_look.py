@@ -28,8 +28,9 @@ busy: {type: bool, returned: always, description: Whether a module of an interru
 rsync: {type: bool, returned: always, description: Whether rsync is there.}
 volumes: {type: dict, returned: always, description: "Name, driver, options and labels of the project's volumes, by key."}
 images: {type: list, returned: always, description: Tags and digests of the images that the host has.}
+home: {type: bool, returned: always, description: Whether the project's Jupyter has a container whose home is in the volume for it.}
 services: {type: dict, returned: always, description: "State, health, memory, published ports and certificate of each service, and
-  who in it was killed for memory."}
+  who in it was killed for memory; I(reason), what the health check of one that is not healthy said."}
 postgres_major: {type: str, returned: always, description: Major version of the project's PostgreSQL; none where it has no container.}
 strangers: {type: list, returned: always, description: Other projects whose containers or volumes belong to this folder.}
 others: {type: dict, returned: always, description: "Other projects here: folder, running containers, runs, MiB that they may use, and
@@ -56,7 +57,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rests
-from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off
+from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off, reason
+from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 
 #: Of a service that speaks TLS: the fingerprint of its certificate.
@@ -89,6 +91,7 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "container": facts["Id"][:12],
         "state": state["Status"],
         "health": state.get("Health", {}).get("Status", "none"),
+        "reason": reason(state),
         "exit_code": state["ExitCode"],
         "restarts": facts["RestartCount"],
         # The engine's own word is of the first process only; a kernel of a notebook is another.
@@ -170,10 +173,11 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         ask = {key: pool.submit(service, item["Id"], module.params["memory"]) for key, item in mine.items()}
     services = {key: facts.result() for key, facts in ask.items()}
     majors = {key: facts.pop("postgres_major") for key, facts in services.items()}
-    kept = [item for item in volumes if label <= (item["Labels"] or {}).items()]
+    own = [item for item in volumes if label <= (item["Labels"] or {}).items()]
     return {
-        "volumes": {item["Labels"]["com.docker.compose.volume"]: volume(item) for item in kept},
+        "volumes": {item["Labels"]["com.docker.compose.volume"]: volume(item) for item in own},
         "images": [word for image in images for word in (image["RepoTags"] or []) + (image["RepoDigests"] or [])],
+        "home": "jupyter" in mine and kept(mine["jupyter"]),
         "services": services,
         "at_rest": rests(directory, mine),
         "takes_part": bool(mine) and not rests(directory, mine),
@@ -207,6 +211,7 @@ def main() -> None:
         "engine": True,
         "volumes": {},
         "images": [],
+        "home": False,
         "services": {},
         "at_rest": False,
         "takes_part": False,

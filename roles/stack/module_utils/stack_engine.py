@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ SOCKET = "/var/run/docker.sock"
 RUNNING = ("running", "restarting", "paused")
 #: The file in a stack's folder that says that it was brought to rest.
 AT_REST = "at_rest"
+#: So much of what a health check said is shown.
+MOST_REASON = 300
 #: What an argument of the modules says of each stack. `prefix` stands before the names of its stores.
 STACK = {
     "name": {"type": "str", "required": True},
@@ -85,6 +87,14 @@ def of_project(name: str, containers: list[dict[str, Any]]) -> dict[str, dict[st
             number = labels.get("com.docker.compose.container-number", "1")
             found[labels["com.docker.compose.service"] + (f"-{number}" if number != "1" else "")] = item
     return found
+
+
+def reason(state: Mapping[str, Any]) -> str | None:
+    """What the last health check of a container that is not healthy said, in one line; none if it said nothing."""
+    checks = state.get("Health", {}).get("Log") or []
+    if not state["Running"] or state.get("Health", {}).get("Status") == "healthy" or not checks or not checks[-1]["ExitCode"]:
+        return None
+    return " ".join(checks[-1]["Output"].split())[:MOST_REASON] or None
 
 
 class ComposeError(Exception):

@@ -15,7 +15,7 @@ from ansible.module_utils.stack_engine import Engine
 
 MIB = 1024 * 1024
 #: What the server extension of the Jupyter image writes (slipway_kernels.py): a line for each process that was killed.
-TOLD = "/home/jovyan/.slipway-out-of-memory.jsonl"
+TOLD = "/var/tmp/slipway-out-of-memory.jsonl"  # noqa: S108 (of the container)
 #: The user's own code may write there too: so much of it is read.
 MOST_BYTES = 64 * 1024
 #: The files of each version of control groups: the count of kills, the peak.

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: ssh_tunnel
 short_description: Keep an SSH tunnel from a loopback port of the controller to one of a machine
 description:
-  - The local port is chosen once and remembered in I(state_dir), so that the URL stays the same.
+  - The local port is chosen once and remembered in I(state_dir), so that the URL stays the same. If another program has taken it, the next
+    free one is, with a warning that says so.
   - A tunnel to an address that the machine no longer has is closed and made anew.
 options:
   state: {type: str, choices: [open, closed, looked], default: open, description: What to do.}
@@ -15,9 +16,11 @@ options:
   ssh_config: {type: path, required: true, description: SSH settings.}
   state_dir: {type: path, required: true, description: Folder for the remembered port.}
   beside: {type: path, description: 'Folder below which other tunnels remember theirs; default, the one that I(state_dir) lies in.'}
+  page: {type: str, default: Jupyter, description: What it leads to, for people.}
   path: {type: str, default: /lab, description: Where the page is that the URL leads to.}
   remote_port: {type: int, default: 8888, description: Port on the machine's loopback.}
   local_port: {type: int, default: 8888, description: First port to try here.}
+  wanted_port: {type: int, default: 0, description: 'The port that the user chose, which is remembered; 0, none.'}
   wait_seconds: {type: int, default: 120, description: How long to wait for HTTP through the tunnel.}
 """
 
@@ -29,18 +32,20 @@ open: {type: bool, returned: always, description: Whether HTTP is answered throu
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.tunnel_port import candidates, refusal, told
 
-PORTS_TRIED = 100
 # A proxy knows nothing of this machine's loopback.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -50,7 +55,7 @@ class PortTakenError(OSError):
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody has this port of the loopback."""
+    """Whether no program has this port of the IPv4 loopback, which the URL names. What was closed just now (TIME_WAIT) is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -60,11 +65,24 @@ def is_free(port: int) -> bool:
     return True
 
 
+def any_free() -> int:
+    """A free port that the system chooses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ChoiceError(Exception):
+    """The port that the user chose cannot be used; why, and the exit code."""
+
+
 class Tunnel:
     """A background ssh, told through its control socket."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params
+        #: Ports that other programs have, and that would have come before the one that was chosen.
+        self.taken: list[int] = []
         self.memory = Path(params["state_dir"]) / "tunnel.json"
         # A socket's path may have 107 bytes, and the state folder may lie deep.
         name = hashlib.sha256(os.path.abspath(self.memory).encode()).hexdigest()[:12]
@@ -84,11 +102,11 @@ class Tunnel:
         return f"http://127.0.0.1:{self.port}{self.params['path']}" if self.port else None
 
     def promised(self) -> set[int]:
-        """The ports of the tunnels beside this one: one that is closed for a while comes back to its own."""
+        """The ports of the other tunnels: one that is closed for a while comes back to its own."""
         found = set()
         # Not Path.rglob, which ends with an error where another machine's folder is removed meanwhile.
         for folder, _, files in os.walk(self.params["beside"] or self.memory.parent.parent):
-            if self.memory.name in files:
+            if self.memory.name in files and Path(folder, self.memory.name) != self.memory:
                 with suppress(OSError, ValueError):
                     found.add(json.loads(Path(folder, self.memory.name).read_text()).get("port"))
         return found
@@ -122,36 +140,54 @@ class Tunnel:
 
     def close(self) -> None:
         subprocess.run([*self.ssh, "-O", "exit", self.params["host"]], capture_output=True)
+        # One that has lost its socket would keep the port, as another program does.
+        for process in self.processes():
+            os.kill(process, signal.SIGTERM)
         deadline = time.monotonic() + 5
-        while self.control.exists() and time.monotonic() < deadline:
+        while any(True for _ in self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.control.unlink(missing_ok=True)
 
+    def processes(self) -> Iterator[int]:
+        """Those that are this tunnel: `ssh -S CONTROL … -N`."""
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                words = file.read_bytes().split(b"\0")
+                if os.path.basename(words[0]) == b"ssh" and b"-N" in words and os.fsencode(self.control) in words:
+                    yield int(file.parent.name)
+
     def open(self) -> None:
-        """Start ssh on the remembered port; at the first time on the first that is free. Raises OSError where it cannot."""
-        had = self.port
-        first = had or self.params["local_port"]
-        ports = range(first, min(first + (1 if had else PORTS_TRIED), 65536))
-        promised = set() if had else self.promised()
+        """Start ssh on the wanted port; else on the remembered one; else on the next that is free. Raises OSError if it cannot connect."""
+        before, wanted = self.remembered, self.params["wanted_port"]
+        if wanted and wanted != self.port:
+            if not self.opened([wanted]):
+                # Taken by a program that was faster. The old port comes back.
+                self.remembered, self.taken = before, []
+                self.open_again()
+                raise ChoiceError(*refusal(wanted, (), free=False))
+        else:
+            self.open_again()
+
+    def open_again(self) -> None:
+        """Start ssh where it was, or as near as can be: no command ends for a port."""
+        ports = candidates(self.port, self.params["local_port"], self.promised())
+        if not self.opened(ports) and not self.opened([any_free()]):
+            raise OSError(f"No port of this computer is free: {len(ports)} were tried from {ports[0]} on. End a program that has one.")
+
+    def opened(self, ports: Iterable[int]) -> bool:
+        """Start ssh on the first of these that is free, and remember it."""
         for port in ports:
-            if not is_free(port) or port in promised:
-                continue
-            self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
-            try:
-                self.forward()
-            except PortTakenError:
-                # By somebody who looked when we did.
-                continue
-            scratch = self.memory.with_suffix(".new")
-            scratch.write_text(json.dumps(self.remembered))
-            scratch.replace(self.memory)
-            return
-        if not had:
-            raise OSError(f"No port from {first} to {ports[-1]} of this machine is free. Name another first one in tunnel_local_port.")
-        raise OSError(
-            f"Port {first} of this machine, which the tunnel had, is taken by another program. "
-            f"End that program, or remove {self.memory} to let the tunnel choose another port."
-        )
+            if is_free(port):
+                self.remembered = {"port": port, "address": self.address(), "to": self.params["remote_port"], "control": str(self.control)}
+                # Another program may be faster.
+                with suppress(PortTakenError):
+                    self.forward()
+                    scratch = self.memory.with_suffix(".new")
+                    scratch.write_text(json.dumps(self.remembered))
+                    scratch.replace(self.memory)
+                    return True
+            self.taken.append(port)
+        return False
 
     def forward(self) -> None:
         """Start ssh in the background. Raises OSError with its last line where it cannot connect."""
@@ -181,9 +217,11 @@ def main() -> None:
             "ssh_config": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "beside": {"type": "path"},
+            "page": {"type": "str", "default": "Jupyter"},
             "path": {"type": "str", "default": "/lab"},
             "remote_port": {"type": "int", "default": 8888},
             "local_port": {"type": "int", "default": 8888},
+            "wanted_port": {"type": "int", "default": 0},
             "wait_seconds": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -193,7 +231,11 @@ def main() -> None:
     there = os.path.exists(module.params["ssh_config"])
     # An ssh whose machine was rebooted under it is alive for a while, and answers nothing.
     stands = there and tunnel.is_open() and tunnel.answers()
-    changed = there and tunnel.alive() if state == "closed" else state == "open" and not stands
+    wanted = module.params["wanted_port"] if state == "open" else 0
+    moves = wanted not in (0, tunnel.port)
+    if moves and (why := refusal(wanted, tunnel.promised(), is_free(wanted) if 0 < wanted < 65536 else False)):
+        module.fail_json(msg=why[0], exit_code=why[1])
+    changed = there and tunnel.alive() if state == "closed" else state == "open" and (moves or not stands)
     if state == "looked" or module.check_mode or not changed:
         module.exit_json(changed=changed, url=tunnel.url, open=stands and state != "closed")
     try:
@@ -201,9 +243,13 @@ def main() -> None:
         if state == "open":
             tunnel.open()
             wait(module, tunnel)
+    except ChoiceError as refused:
+        module.fail_json(msg=refused.args[0], exit_code=refused.args[1])
     except (OSError, subprocess.SubprocessError) as failure:
         # Another host key is a person's to explain; nothing was sent.
         module.fail_json(msg=str(failure), exit_code=5 if "Host key verification failed" in str(failure) else 4)
+    if moved := told(tunnel.taken, str(tunnel.url), module.params["page"]):
+        module.warn(moved)
     module.exit_json(changed=True, url=tunnel.url, open=state == "open")
 
 

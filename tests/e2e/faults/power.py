@@ -15,12 +15,11 @@ from tests.e2e.support.machines import instance
 WRITER = """
 import itertools, os, time
 import psycopg2, pymongo, redis
-from pymongo.write_concern import WriteConcern
 
 env = os.environ
 cache = redis.Redis(host=env["REDIS_HOST"], password=env["REDIS_PASSWORD"])
 mongo = pymongo.MongoClient(env["MONGO_HOST"], username=env["MONGO_USER"], password=env["MONGO_PASSWORD"])
-notes = mongo.power.get_collection("notes", write_concern=WriteConcern(w=1, j=True))
+notes = mongo.power.notes
 sql = psycopg2.connect(
     host=env["POSTGRES_HOST"], user=env["POSTGRES_USER"], dbname=env["POSTGRES_DB"], password=env["POSTGRES_PASSWORD"]
 )

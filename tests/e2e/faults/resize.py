@@ -5,6 +5,8 @@ Each other row leaves the machine as it should be, with everything that it held.
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -87,6 +89,15 @@ def unit(machine: Checkout, of: str, text: str) -> Iterator[None]:
 def at_boot(of: str, text: str) -> Callable[[Checkout], AbstractContextManager[object]]:
     """A service of the host that comes up otherwise after the resize's start."""
     return lambda machine: unit(machine, of, text)
+
+
+@contextmanager
+def port_taken(machine: Checkout) -> Iterator[None]:
+    """Another program takes the tunnel's port of this computer, as a local Jupyter does while the machine is down."""
+    memory = json.loads((machine.path / ".slipway" / "lab" / "machines" / "slipway" / "tunnel.json").read_text())
+    machine.run("ssh", "-F", str(machine.ssh_config()), "-S", memory["control"], "-O", "exit", "slipway")
+    with socket.create_server(("127.0.0.1", memory["port"])):
+        yield
 
 
 def starts(times: int) -> Callable[[Checkout], AbstractContextManager[object]]:
@@ -219,6 +230,7 @@ ROWS: list[Row] = [
         long=True,
     ),
     replace(UNDONE, long=True),
+    Row("the tunnel's port is taken", port_taken, 0, ("is taken by another program. Jupyter is now at", "{here} -> {other}"), long=True),
     Row("a clock that is wrong", clock("+1h"), 4, ("The clock of", "s ahead of this computer's"), ends="{here}", long=True),
     Row("a store's password is empty", secret(""), 3, ("mongo_password is empty or short",), ends="{here}"),
     Row(

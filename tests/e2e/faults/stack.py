@@ -250,13 +250,15 @@ ROWS: list[Fault] = [
             two_others_serve,
             given(stack_wait_seconds=20),
             changed(COMPOSE / "compose.redis.yml", "command: [sh, /slipway/start.sh,", 'command: [sh, -c, "echo I only sleep; sleep 600",'),
-            changed(COMPOSE / "compose.mongo.yml", "command: [mongod,", 'command: [sh, -c, "echo I only end; exit 1",'),
+            changed(
+                COMPOSE / "compose.mongo.yml", "entrypoint: [bash, /slipway/start.sh]", 'entrypoint: [sh, -c, "echo I only end; exit 1"]'
+            ),
         ),
         4,
         (
-            "Not healthy after 20 s: mongo, redis.",
-            "redis is running: health",
-            "I only sleep",
+            # Compose waits no longer once a container has ended, so redis may be starting still.
+            " s: mongo",
+            "redis",
             "mongo is ",
             "restarts: health",
             "I only end",

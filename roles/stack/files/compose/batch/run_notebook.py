@@ -1,14 +1,15 @@
 """Run a notebook from its begin to its end, in a container of its own.
 
-    run_notebook.py NOTEBOOK OUTPUT [NAME=VALUE …]
+    run_notebook.py NOTEBOOK OUTPUT [NAME=VALUE …] [--text=NAME=VALUE …] [--yaml=YAML …] [--kernel=NAME]
 
 Both paths are relative to the project's folder, and the notebook's own folder is where it runs. OUTPUT is the notebook
-with what its cells gave, also where one failed. Values are typed as papermill's `-p` does. Exit codes: 0 every cell ran,
-1 one failed, 2 nothing could be run, 137 out of memory, 130 and 143 stopped by a signal.
+with what its cells gave, also where one failed. A value is read as the notebook's default is. Exit codes: 0 every cell ran,
+or the notebook ended itself early and well, 1 a cell failed or output was lost, 2 nothing could be run, 137 out of memory,
+130 and 143 stopped by a signal.
 
-The output's metadata tell of the run from its begin on, under `slipway`: `notebook` and `parameters`, `begun`, `seconds`,
-`state` (running, or done), `exit_code`, `place` (the cell), `peak_mib` and `limit_mib` of the container, and in the end
-`needed_mib`: of the peak, what were no files.
+The output's metadata tell of the run from its begin on, under `slipway`: `notebook`, `parameters` and `kernel` (if one was
+asked for), `begun`, `seconds`, `state` (running, or done), `exit_code`, `place` (the cell), `peak_mib` and `limit_mib` of the
+container, and in the end `needed_mib`: of the peak, what were no files.
 
 papermill puts the parameters in; nbclient, on which papermill stands too, runs the cells: papermill keeps the kernel's process
 and a cell's reply to itself, and by them the way that a kernel ended is told, and who goes first when memory runs out.
@@ -19,13 +20,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import re
+import functools
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,55 +33,42 @@ from typing import Any
 import nbformat
 import slipway_memory as memory
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from run_output import Stream, write
+from run_parameters import json_value
+from run_progress import Progress, indented, tell
 from run_request import PROJECT, RefusedError, Request, parse, prepare, runnable
 
 #: Seconds between two writes of the output while the notebook runs, at least.
 SAVE_SECONDS = 5
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+#: Seconds that the output of a cell may take to arrive after the cell's end.
+OUTPUT_SECONDS = 600
+#: In the kernel: how many messages it has sent.
+COUNT = "__import__('ipykernel.kernelapp').kernelapp.IPKernelApp.instance().iopub_thread.slipway_count()"
+BEGIN = "__import__('runpy').run_path('/slipway/kernel_output.py') and None"
 
 
-class KernelExitedError(Exception):
-    """A cell has asked its own kernel to end."""
+class ExitedError(Exception):
+    """A cell has ended the notebook by exit() or quit(); the argument is its status."""
 
 
-@dataclass
-class Progress:
-    """Which of the code cells runs, and since when the notebook does."""
-
-    total: int
-    number: int = 0
-    source: str = ""
-    begun: float = field(default_factory=time.monotonic)
-    #: From its begin to the end of the last cell that ended.
-    seconds: float = 0
-    #: Whether the terminal is at the begin of a line.
-    fresh: bool = True
-
-    @property
-    def place(self) -> str:
-        return f"cell {self.number} of {self.total}"
-
-    def next(self, source: str) -> None:
-        self.number, self.source = self.number + 1, source
-        first = source.strip().splitlines()[0]
-        self.line(f"[{self.number}/{self.total}] In [{self.number}]: {first}  ({time.monotonic() - self.begun:.1f} s)")
-
-    def line(self, text: str) -> None:
-        self.text(("" if self.fresh else "\n") + text + "\n")
-
-    def text(self, text: str) -> None:
-        print(text, end="", flush=True)
-        self.fresh = text.endswith("\n")
+class LostError(Exception):
+    """Output was sent and did not arrive; the text says how much."""
 
 
 class Runner(NotebookClient):  # type: ignore[misc]
     """Runs the cells; shows what they print; knows how its kernel ended."""
 
-    def __init__(self, request: Request, nb: nbformat.NotebookNode, kernel: str) -> None:
+    def __init__(self, request: Request, nb: nbformat.NotebookNode, kernel: str, parameters: dict[str, Any]) -> None:
         place = {"metadata": {"path": str(request.notebook.parent)}}
-        super().__init__(nb, kernel_name=kernel, timeout=None, startup_timeout=120, resources=place, on_cell_executed=self.executed)
-        self.request, self.cells = request, runnable(nb)
+        hooks = {"on_notebook_start": self.prepare_output, "on_cell_executed": self.executed}
+        # After a cell's end its output may take a while to arrive; what does not is lost, and the run says so.
+        patient = {"timeout": None, "startup_timeout": 120, "iopub_timeout": OUTPUT_SECONDS, "raise_on_iopub_timeout": True}
+        super().__init__(nb, kernel_name=kernel, resources=place, **patient, **hooks)
+        self.request, self.cells, self.parameters = request, runnable(nb), parameters
+        self.stream: Stream | None = None
+        #: Messages that arrived, from the moment on at which the kernel had sent `sent`.
+        self.arrived, self.sent = 0, 0
         self.progress = Progress(len(self.cells))
         self.process: subprocess.Popen[bytes] | None = None
         self.cell = nbformat.NotebookNode(outputs=[])
@@ -121,16 +108,64 @@ class Runner(NotebookClient):  # type: ignore[misc]
             self.save()
         return done
 
+    async def prepare_output(self, notebook: nbformat.NotebookNode) -> None:
+        """Let the kernel's output wait for this program, and count it on both sides. Another language's kernel does neither."""
+        if self.km.kernel_spec.language != "python":
+            return
+        sent = self.kc.execute(BEGIN, silent=True, user_expressions={"sent": COUNT})
+        reply = await self.async_wait_for_reply(sent)
+        while True:
+            message = await self.kc.iopub_channel.get_msg(timeout=OUTPUT_SECONDS)
+            if message["parent_header"].get("msg_id") == sent and message["content"].get("execution_state") == "idle":
+                break
+        # With the word that it is idle.
+        self.sent = _counted(reply) + 1
+        execute, get = self.kc.execute, self.kc.iopub_channel.get_msg
+
+        async def counting(**options: Any) -> Any:
+            message = await get(**options)
+            self.arrived += 1
+            return message
+
+        self.kc.iopub_channel.get_msg = counting
+        self.kc.execute = functools.partial(execute, user_expressions={"sent": COUNT})
+
     def executed(self, cell: Any, cell_index: int, execute_reply: Any) -> None:
-        """Called with the kernel's reply: one that says `exit` comes before the kernel ends."""
-        for payload in execute_reply["content"].get("payload", []):
-            if payload.get("source") == "ask_exit" and not payload.get("keepkernel"):
-                raise KernelExitedError
+        """Called with the kernel's reply, when the cell's output has arrived: one that says `exit` comes before the kernel ends."""
+        content = execute_reply["content"]
+        if content["status"] == "ok" and content.get("user_expressions"):
+            # And the word that it is idle.
+            lost = _counted(execute_reply) + 1 - self.sent - self.arrived
+            if lost > 0:
+                raise LostError(f"{lost} messages of its output, or of an earlier cell's, did not arrive")
+        for payload in content.get("payload", []):
+            # exit(3) gives its number in this place; True is IPython's own way to keep the kernel.
+            kept = payload.get("keepkernel")
+            if payload.get("source") == "ask_exit" and kept is not True and content["status"] == "ok":
+                raise ExitedError(kept or 0)
 
     def process_message(self, msg: Any, cell: Any, cell_index: int) -> Any:
         if msg["msg_type"] == "stream":
             self.progress.text(msg["content"]["text"])
         return super().process_message(msg, cell, cell_index)
+
+    def output(self, outs: list[Any], msg: Any, display_id: str | None, cell_index: int) -> Any:
+        content, stream = msg["content"], self.stream
+        hooked = self.output_hook_stack[msg["parent_header"].get("msg_id")] or self.clear_before_next_output
+        goes_on = stream and outs and outs[-1] is stream.output and stream.output.name == content.get("name")
+        if stream and goes_on and msg["msg_type"] == "stream" and not hooked:
+            stream.add(content["text"])
+            return stream.output
+        made = super().output(outs, msg, display_id, cell_index)
+        if made and made.output_type == "stream":
+            self.settle()
+            self.stream = Stream(made)
+        return made
+
+    def settle(self) -> None:
+        """Put the text of the last stream together."""
+        if self.stream:
+            self.stream.settle()
 
     def traceback(self) -> str:
         """Of the last cell that ran; nbclient's own text repeats the source and all that was printed."""
@@ -143,12 +178,18 @@ class Runner(NotebookClient):  # type: ignore[misc]
         told.seconds = round(time.monotonic() - self.progress.begun, 1)
 
     def save(self) -> None:
-        """Write the output; whoever reads it meanwhile finds the last one whole."""
-        self.request.output.parent.mkdir(parents=True, exist_ok=True)
-        whole = self.request.output.with_name(f".{self.request.output.name}.part")
-        nbformat.write(self.nb, whole)
-        whole.replace(self.request.output)
+        """Write the output."""
+        self.settle()
+        write(self.nb, self.request.output)
         self.saved = time.monotonic()
+
+
+def _counted(reply: Any) -> int:
+    """The kernel's answer to COUNT. Raises LostError if it has none."""
+    answer = reply["content"].get("user_expressions", {}).get("sent", {})
+    if answer.get("status") != "ok":
+        raise LostError(f"the kernel cannot count its output: {answer.get('evalue') or reply['content'].get('evalue')}")
+    return int(answer["data"]["text/plain"])
 
 
 def run(runner: Runner) -> int:
@@ -157,7 +198,8 @@ def run(runner: Runner) -> int:
     notebook = str(request.notebook.relative_to(PROJECT))
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     runner.nb.metadata.pop("slipway", None)
-    runner.tell(notebook=notebook, parameters=request.parameters, begun=begun, state="running", exit_code=None)
+    parameters = json_value(runner.parameters)
+    runner.tell(notebook=notebook, parameters=parameters, kernel=request.kernel, begun=begun, state="running", exit_code=None)
     # Whoever finds it so, and no container, knows that the run was ended from outside.
     runner.save()
     code, watch = 1, memory.Watch()
@@ -175,13 +217,19 @@ def run(runner: Runner) -> int:
 def executed(runner: Runner) -> int:
     """Run every cell and tell what went wrong. Returns the exit code."""
     progress, before = runner.progress, memory.kills()
-    problem = ""
+    problem, early = "", ""
     try:
         asyncio.run(runner.async_execute())
     except CellExecutionError as failed:
+        # As papermill: these are the ways to say that there is nothing more to do.
+        if failed.ename == "SystemExit" and failed.evalue in ("", "0", "None", "False"):
+            early = "SystemExit"
         problem = f"{progress.place} failed: {failed.ename}: {failed.evalue}\n\n{indented(progress.source)}\n\n{runner.traceback()}"
-    except KernelExitedError:
-        problem = f"{progress.place} has ended its own kernel, as exit() does\n\n{indented(progress.source)}"
+    except ExitedError as exited:
+        early = "" if exited.args[0] else "exit()"
+        problem = f"{progress.place} failed: exit({exited.args[0]!r})\n\n{indented(progress.source)}"
+    except (LostError, CellTimeoutError) as lost:
+        problem = f"{progress.place}: output was lost: {lost}\n\n{indented(progress.source)}"
     except DeadKernelError:
         problem = f"{progress.place}: the kernel ended, {ending(runner)}\n\n{indented(progress.source)}"
     except asyncio.CancelledError:
@@ -191,10 +239,13 @@ def executed(runner: Runner) -> int:
     if runner.stopped:
         tell(progress, f"stopped by {runner.stopped.name} in {progress.place}")
         return 128 + runner.stopped
+    if early:
+        progress.line(f"the notebook ended early in {progress.place}, by {early}: no later cell was run; {memory.used()}")
+        return 0
     if not problem:
         progress.line(f"{progress.number} of {progress.total} cells ran in {progress.seconds:.1f} s; {memory.used()}")
         return 0
-    tell(progress, problem)
+    tell(progress, problem + memory.shared(problem))
     if memory.kills() > before:
         tell(progress, f"out of memory in {progress.place}: {memory.used()}")
         return 137
@@ -206,17 +257,6 @@ def ending(runner: Runner) -> str:
     if code is None:
         return "and left no status"
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
-
-
-def indented(source: str) -> str:
-    return "\n".join(f"    {line}" for line in source.splitlines())
-
-
-def tell(progress: Progress, text: str) -> None:
-    """On standard error, in colours only where somebody sees them."""
-    if not progress.fresh:
-        progress.text("\n")
-    print(text if sys.stderr.isatty() else COLOURS.sub("", text), file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,5 @@
-"""An extension of the Jupyter server: it tells whose memory ran out, in the server's log and in a file that `status` reads.
+"""An extension of the Jupyter server: it reports whose memory ran out, in the server's log and in a file that `status` reads. And it
+has JupyterLab open in the project's folder.
 
 The host's kernel counts what it kills in a container, and says no more. Whose it was is seen here, where the kernels of
 notebooks are children: one that SIGKILL has ended while the count rose. What remains of the count was another process.
@@ -17,7 +18,7 @@ import slipway_memory as memory
 from tornado.ioloop import PeriodicCallback
 
 #: In the container's own layer: it outlives a restart, and goes with the container, which a change of its limit makes anew.
-TOLD = Path("/home/jovyan/.slipway-out-of-memory.jsonl")
+TOLD = Path("/var/tmp/slipway-out-of-memory.jsonl")  # noqa: S108 (the container's own)
 #: How many lines of it are kept.
 MOST = 20
 LOOK_SECONDS = 1
@@ -83,4 +84,10 @@ def _load_jupyter_server_extension(app: Any) -> None:
     # Its end would be that of all kernels.
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("0")
-    PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start()
+    manager = app.contents_manager
+    # Unless the user's settings name another one. Without the library's own check: it leaves another event loop behind as the current one,
+    # and so it does for a folder of the user's; hence the server's own loop below.
+    if not manager.preferred_dir and Path(getattr(manager, "root_dir", ""), "work").is_dir():
+        with manager.cross_validation_lock:
+            manager.preferred_dir = "work"
+    app.io_loop.add_callback(PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start)

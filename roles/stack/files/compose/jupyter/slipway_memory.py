@@ -11,6 +11,7 @@
 Source: Linux, Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
 """
 
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -41,6 +42,18 @@ def used() -> str:
     """Both, as people read it."""
     limited, most = (f"{mib} MiB" if mib is not None else "unknown" for mib in (limit(), peak()))
     return f"the limit is {limited}, the peak was {most}"
+
+
+SHARED = Path("/dev/shm")  # noqa: S108 (it is looked at)
+
+
+def shared(text: str) -> str:
+    """What is to be said of an ending by SIGBUS, or an error that names shared memory; of others nothing."""
+    if not any(sign in text for sign in ("SIGBUS", "Bus error", str(SHARED))) and "shared memory" not in text.lower():
+        return ""
+    facts = os.statvfs(SHARED)
+    size, free = (blocks * facts.f_frsize // MIB for blocks in (facts.f_blocks, facts.f_bavail))
+    return f"\nIts shared memory, {SHARED}, has {size} MiB, of which {size - free} are in use now; they count as memory: {used()}"
 
 
 def in_use() -> int:

@@ -1,0 +1,128 @@
+"""A notebook's parameters: the options -p, -r and -y as words for the machine, and back."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import keyword
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from slipway.model import Exit, RefusalError
+
+_TEXT, _YAML = "--text=", "--yaml="
+_ALLOWED = "NAME=VALUE, where NAME is a name of Python"
+
+
+class _Loader(yaml.SafeLoader):
+    """As papermill's: a date is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def words(options: argparse.Namespace) -> list[str]:
+    """What the options give, a word each as run_notebook.py takes it. Refuses what is no parameter, and a name that is given twice."""
+    found = [_checked("-p", each) for each in getattr(options, "parameter", [])]
+    found += [_TEXT + _checked("-r", each) for each in getattr(options, "text_parameter", [])]
+    found += [_YAML + each for each in getattr(options, "yaml_parameter", [])]
+    names = [name for each in found for name in _given(each)]
+    for name in names:
+        if names.count(name) > 1:
+            raise RefusalError(f"{name} is given twice. Allowed: each parameter once, by one of -p, -r and -y.", Exit.BAD_INPUT)
+    return found
+
+
+def are(typed: Mapping[str, Any], given: Sequence[str]) -> bool:
+    """Whether a run had these parameters. A value of -p may have become text or a number, as the notebook's default was."""
+    wanted = {name: (each.startswith((_TEXT, _YAML)), value) for each in given for name, value in _given(each).items()}
+    return wanted.keys() == typed.keys() and all(
+        _same(typed[name], value) if fixed else _may_be(typed[name], str(value)) for name, (fixed, value) in wanted.items()
+    )
+
+
+def of_values(values: Mapping[str, Any]) -> list[str]:
+    """Words that give these values again."""
+    found = []
+    for name, value in values.items():
+        if isinstance(value, str):
+            found.append(f"{_TEXT}{name}={value}")
+        elif isinstance(value, list | dict):
+            found.append(_YAML + json.dumps({name: value}))
+        else:
+            found.append(f"{name}={value}")
+    return found
+
+
+def shell(given: Sequence[str]) -> str:
+    """The words as options of `run`, as a shell takes them, each after a space."""
+
+    def option(word: str) -> tuple[str, str]:
+        found = next(((name, kind) for name, kind in (("-r", _TEXT), ("-y", _YAML)) if word.startswith(kind)), ("-p", ""))
+        return found[0], word.removeprefix(found[1])
+
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in map(option, given))
+
+
+def _checked(option: str, each: str) -> str:
+    name, equals, _ = each.partition("=")
+    if not equals or not _is_name(name):
+        raise RefusalError(f"{option}: {each!r} cannot be used. Allowed: {_ALLOWED}.", Exit.BAD_INPUT)
+    return each
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _given(word: str) -> dict[str, Any]:
+    """The names and values of a word."""
+    if not word.startswith(_YAML):
+        name, _, value = word.removeprefix(_TEXT).partition("=")
+        return {name: value}
+    text = word.removeprefix(_YAML)
+    try:
+        found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        json.dumps(found)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as wrong:
+        reason = str(wrong).splitlines()[0]
+        raise RefusalError(f"-y: {text!r} cannot be used: {reason}. Allowed: YAML of NAME: VALUE.", Exit.BAD_INPUT) from wrong
+    if not isinstance(found, dict) or not all(map(_is_name, found)):
+        raise RefusalError(f"-y: {text!r} cannot be used. Allowed: YAML of NAME: VALUE, where NAME is a name of Python.", Exit.BAD_INPUT)
+    return found
+
+
+def _same(typed: Any, value: Any) -> bool:
+    # Numbers that JSON has no word for are kept as text.
+    if isinstance(value, float) and not math.isfinite(value):
+        return bool(typed == str(value))
+    return type(typed) is type(value) and bool(typed == value)
+
+
+def _may_be(typed: Any, value: str) -> bool:
+    """Whether -p may have made this of the value."""
+    if isinstance(typed, str):
+        return typed == value or (typed in ("inf", "-inf", "nan") and _float(value) is not None and str(_float(value)) == typed)
+    if isinstance(typed, bool):
+        return str(typed).lower() == value.lower()
+    if typed is None:
+        return value == "None"
+    if isinstance(typed, int | float):
+        return _float(value) == typed
+    try:
+        return bool(yaml.load(value, _Loader) == typed)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+
+
+def _float(value: str) -> float | None:
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None

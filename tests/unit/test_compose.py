@@ -1,0 +1,37 @@
+"""What holds of every service's Compose file."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import PROJECT
+
+SERVICES = ("batch", "jupyter", "mongo", "monitor", "postgres", "redis", "worker")
+
+
+def service(name: str) -> dict[str, Any]:
+    text = (PROJECT / f"roles/stack/files/compose/compose.{name}.yml").read_text()
+    return dict(yaml.safe_load(text)["services"][name])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_writes_a_core_file(name: str) -> None:
+    assert service(name)["ulimits"] == {"core": 0}
+
+
+@pytest.mark.parametrize("name", ["batch", "jupyter", "postgres", "worker"])
+def test_shared_memory_is_as_large_as_the_limit(name: str) -> None:
+    """It counts as memory. By 64 MiB of it a parallel join of 1,500,000 rows fails, and so does PyTorch's loader."""
+    found = service(name)
+    assert found["shm_size"] == found["mem_limit"] == found["memswap_limit"]
+
+
+def test_a_worker_has_longer_to_stop_than_its_job() -> None:
+    """A heartbeat in which the job is handed back comes each 5 seconds, and Redis may take a while."""
+    settings = (PROJECT / "roles/stack/templates/env.j2").read_text()
+    assert service("worker")["stop_grace_period"] == "${WORKER_STOP_SECONDS:?}s"
+    assert re.search(r"^WORKER_STOP_SECONDS=\{\{ stack_job_seconds \| int \+ 15 \}\}$", settings, re.MULTILINE)
