@@ -147,7 +147,7 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def length(root: str, path: str) -> int:
-    """A file's size in bytes; 0 where it is gone, or is none."""
+    """A file's size in bytes; 0 if it is gone, or is no regular file."""
     with suppress(OSError):
         found = os.lstat(os.path.join(root, path))
         return found.st_size if stat.S_ISREG(found.st_mode) else 0

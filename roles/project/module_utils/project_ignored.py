@@ -19,7 +19,8 @@ OWN = ".slipwayignore"
 _RULES = (".gitignore", OWN)
 #: Of the shell's variables about git those that say where its settings are. The others name one repository, of a hook for example.
 _KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM")
-# With these git runs no program that a repository names, whoever owns that, writes no file of it, and takes every name.
+# With these settings git runs no program that a repository names, writes no file of the repository, reads it whichever user owns it, and
+# takes every file name.
 _SETTINGS = (
     "safe.directory=*",
     "core.fsmonitor=false",

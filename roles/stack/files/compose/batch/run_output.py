@@ -45,7 +45,7 @@ def settled(text: str) -> str:
 
 
 def write(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write it; whoever reads it meanwhile finds the last one whole."""
+    """Write it. A reader meanwhile finds the whole of the last one."""
     try:
         text = nbformat.writes(notebook, allow_nan=False)
     except ValueError:

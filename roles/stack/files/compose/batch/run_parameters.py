@@ -79,7 +79,7 @@ def plain(value: str) -> Any:
 
 
 def _number(value: str, otherwise: Any) -> Any:
-    """The number of a text. One that overflows, or ends as 0 without being it, is none."""
+    """The number that a text is. A text whose number overflows, or becomes 0 only by rounding, is not a number."""
     try:
         return int(value)
     except ValueError:
@@ -105,7 +105,7 @@ def _collection(value: str) -> list[Any] | dict[Any, Any] | None:
 
 
 def from_yaml(text: str) -> Any:
-    """As papermill's -y: a date is text. Raises yaml.YAMLError, ValueError and TypeError; what JSON has no place for is none."""
+    """As papermill's -y: a date is text. Raises yaml.YAMLError, ValueError and TypeError; what JSON cannot hold is refused."""
     found = yaml.load(text, NoDatesSafeLoader)  # noqa: S506 - a SafeLoader
     json.dumps(found)
     return found

@@ -45,7 +45,7 @@ def indented(source: str) -> str:
 
 
 def tell(progress: Progress, text: str) -> None:
-    """On standard error, in colours only where somebody sees them."""
+    """On standard error, in colours only at a terminal."""
     if not progress.fresh:
         progress.text("\n")
     print(text if sys.stderr.isatty() else COLOURS.sub("", text), file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """For every Python of the container: each password of /run/secrets in the environment (redis_password becomes REDIS_PASSWORD),
 a place before the Jupyter server where memory runs out, which slipway_kernels takes back for the server itself, and jobs of RQ without
-a limit of time that nobody has set. The server imports nothing from the home: what a user has installed there is for kernels, and could
+a limit of time, unless one was set. The server imports nothing from the home: what a user has installed there is for kernels, and could
 keep the server from starting."""
 
 import os

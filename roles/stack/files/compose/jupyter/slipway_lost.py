@@ -40,7 +40,7 @@ class Keeper(rq.Worker):
     gone_seconds = 15
     #: Silent so long: gone, whatever Redis knows of it, which does not notice when a machine loses its power.
     silent_seconds = 60
-    #: Taken from the queue so long ago and begun by nobody: lost. It takes a worker some milliseconds.
+    #: Taken from the queue so long ago, and not begun by any worker: lost. To begin a job takes a worker some milliseconds.
     taken_seconds = 30
     #: A job that takes its worker down each time fails in the end.
     most_losses = 3
