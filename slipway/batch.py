@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway import arguments, executed, killed, lab, parameters, plays, projects, render
+from slipway import arguments, executed, killed, lab, parameters, plays, projects, render, runs, signals, watch
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
+from slipway.runs import Choice, Run
+from slipway.watch import LeftError
+
+#: For a run that the engine did not begin.
+NOT_BEGUN = 1
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,17 @@ class Job:
     parameters: list[str]
     stamp: str
     kernel: str | None = None
+    #: What tells it from other runs.
+    digest: str = ""
 
     @property
     def output(self) -> str:
         """The executed notebook, in the project's folder."""
         return f"runs/{self.stamp}-{self.notebook.stem}.ipynb"
+
+    def of(self, output: str) -> Job:
+        """The same job with the output of a run of it."""
+        return replace(self, stamp=Path(output).name.removesuffix(f"-{self.notebook.stem}.ipynb"))
 
 
 def job(options: argparse.Namespace) -> Job:
@@ -45,52 +52,110 @@ def job(options: argparse.Namespace) -> Job:
     relative = _notebook(folder, notebook, options.notebook)
     # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-    return Job(folder, settings["name"], relative, parameters.words(options), stamp, getattr(options, "kernel", None))
+    words, kernel = parameters.words(options), getattr(options, "kernel", None)
+    return Job(folder, settings["name"], relative, words, stamp, kernel, runs.digest(folder, relative, words, kernel))
 
 
 def run(options: argparse.Namespace) -> Exit:
-    """Execute a notebook on the machine, in a container that is removed afterwards, and bring back what it made."""
+    """Execute a notebook on the machine, in a container of its own, and bring back what it made."""
     wanted = job(options)
     lab.need(options)
     progress = Progress()
-    there = ready(options, wanted, progress)
+    there, choice = ready(options, wanted, progress)
     if there.failure:
         return plays.failed(options, there, there.failure)
-    code = execute(options, there.published["ssh_config"], wanted)
-    back = fetch(options, wanted.folder, wanted.output, progress)
-    told = document(options, wanted, code, back)
-    if back.failure and options.json:
-        return plays.failed(options, back, back.failure, told)
-    print(render.as_json(told) if options.json else render.run_text(told, wanted.folder))
-    return plays.failed(options, back, back.failure) if back.failure else ending(code)
+    return have(options, wanted, choice, there.published["ssh_config"], progress)
 
 
-def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> Result:
-    """Bring the files to the machine, and see that the project runs there."""
+def ready(options: argparse.Namespace, wanted: Job, progress: Progress) -> tuple[Result, Choice]:
+    """See that the project runs on the machine, and bring the files there unless the same run is there already. And what is to be done."""
+    again = wanted.stamp if "again" in options else ""
     # Whatever git says of the notebook: it is what is asked for.
     variables = projects.variables_of(options, wanted.folder) | {"project_always_sent": [str(wanted.notebook)]}
-    result = plays.play("run", "playbooks/project/run.yml", options, variables, progress)
+    first = variables | ({} if again else {"slipway_run_digest": wanted.digest})
+    result = plays.play("run", "playbooks/project/run.yml", options, first, progress)
+    choice = runs.choose(runs.of(result.published, wanted.project), wanted.project, wanted.digest, wanted.folder, again)
     if not result.failure:
         plays.running_instance(options, result)
-        if result.published.get("services", {}).get("jupyter", {}).get("state") != "running":
-            deploy = f"{plays.command(options, 'deploy')} {shlex.quote(str(wanted.folder))}"
-            raise RefusalError(f"{wanted.project} does not run. Start it with: {deploy}")
-    return result
+        if not choice.run and "sync" not in result.published:
+            # The same run has ended, and its results are here.
+            result = plays.play("run", "playbooks/project/run.yml", options, variables, progress)
+    jupyter = result.published.get("services", {}).get("jupyter", {})
+    if not result.failure and not choice.run and jupyter.get("state") != "running":
+        deploy = f"{plays.command(options, 'deploy')} {shlex.quote(str(wanted.folder))}"
+        raise RefusalError(f"{wanted.project} does not run. Start it with: {deploy}")
+    return result, choice
 
 
-def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress, wait: bool = True) -> Result:
-    """Bring back the executed notebook, then the files that it made, but for more than a pull fetches unasked.
+def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: str, progress: Progress) -> Exit:
+    """Begin the run, or join the one that there is, and bring back what it made."""
+    wanted = _told_of(options, wanted, choice.run, progress)
+    try:
+        wanted = begin(options, ssh_config, wanted, choice)
+        if "detach" in options and (choice.run is None or choice.run.goes_on):
+            return gone_on(options, wanted, choice.name)
+        code = watch.follow(options, ssh_config, choice.name)
+    except LeftError as left:
+        return gone_on(options, wanted, choice.name, left)
+    back = fetch(options, wanted.folder, wanted.output, progress, kept=choice.name)
+    told = document(options, wanted, code_of(code, wanted, choice.name, back), back, choice)
+    if back.failure and options.json:
+        ended = plays.failed(options, back, back.failure, told)
+    else:
+        print(render.as_json(told) if options.json else render.run_text(told, wanted.folder))
+        ended = plays.failed(options, back, back.failure) if back.failure else ending(told["exit_code"])
+    if not back.failure or (back.failure.code is Exit.REFUSED and told["executed"]):
+        watch.forget(options, ssh_config, choice.name)
+    return ended
+
+
+def _told_of(options: argparse.Namespace, wanted: Job, run: Run | None, progress: Progress) -> Job:
+    """Say that the run is there already, if it is; and the job with that run's output."""
+    if run is None:
+        return wanted
+    how = f"{run.name} is that run, {runs.how(runs.document(run))}"
+    progress.say(f"{how}: {'this command joins it' if run.goes_on else 'it is not run again'}. Another one: {plays.again(options)} --again")
+    return wanted.of(run.output)
+
+
+def gone_on(options: argparse.Namespace, wanted: Job, name: str, why: LeftError | None = None, more: str = "") -> Exit:
+    """Tell that the run goes on without this command: as it was asked for, or for this reason."""
+    told = document(options, wanted, None, None, Choice(None, name))
+    shown = f"`{plays.command(options, 'runs')}` shows it. This command again joins it, and has its results"
+    goes_on = "runs on the machine" if why is None else "runs on, on the machine" if why.begun else "may run on the machine"
+    text = f"{f'{why} ' if why else ''}{name} {goes_on}: {shown}; a `pull` has them too, when it has ended."
+    text = "\n".join(filter(None, [text, more]))
+    if options.json:
+        print(render.as_json(told | ({"error": text, "code": int(Exit.FAILED)} if why else {})))
+    print(text, file=sys.stderr if why or options.json else sys.stdout)
+    return Exit.FAILED if why else Exit.DONE
+
+
+def code_of(code: int, wanted: Job, name: str, back: Result | None) -> int:
+    """With what the run ended: by the machine's word, or by the executed notebook where another command has had it forgotten."""
+    if ended := next((run for run in runs.ended(back.published if back else {}) if run.name == name), None):
+        return ended.code
+    told = executed.facts(wanted.folder / wanted.output)
+    if code == watch.GONE or told.get("state") == "running":
+        return int(told["exit_code"]) if told.get("state") == "done" else runs.ENDED_FROM_OUTSIDE
+    return code
+
+
+def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Progress, wait: bool = True, kept: str = "") -> Result:
+    """Bring back the executed notebooks of this run and of those that have ended, then the files that they made, but for more than a pull
+    fetches unasked. Of those the machine forgets all but the run that is `kept`.
 
     Without `wait` that fails if another command syncs the folder.
     """
     variables = arguments.common(options) | {
         "project_path": str(folder),
-        "project_fetched": [output],
+        "slipway_fetched": [output],
+        "slipway_kept_runs": [kept],
         "project_most_mb": 0 if options.yes else projects.MOST_MB,
     }
     with ExitStack() as held:
         try:
-            with told_by_signals():
+            with signals.told_by_signals():
                 held.enter_context(plays.syncing(folder, wait))
         except (RefusalError, KeyboardInterrupt) as ended:
             # A result like any other: a machine that is larger for this run only still has its way back before it.
@@ -98,22 +163,28 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
             failure = Failure("Wait for the folder", "localhost", f"{why} {output} stays on the machine.", Exit.REFUSED)
             return Result(failure, 0, 0.0, {}, Path())
         back = plays.play("run", "playbooks/project/back.yml", options, variables, progress)
+    for line in runs.arrived((run for run in runs.ended(back.published) if run.output != output), folder):
+        progress.say(line)
     # What nobody is asked about waits there. The executed notebook is here.
     return replace(back, failure=None) if projects.waiting(back) else back
 
 
-def document(options: argparse.Namespace, wanted: Job, code: int, back: Result) -> dict[str, Any]:
-    """The document of `run --json`, which docs/json.md describes."""
-    died = killed.of_run(wanted.folder / wanted.output)
+def document(options: argparse.Namespace, wanted: Job, code: int | None, back: Result | None, choice: Choice) -> dict[str, Any]:
+    """The document of `run --json`, which docs/json.md describes. Of a run that goes on there is no code."""
+    died = killed.of_run(wanted.folder / wanted.output) if code is not None else None
     pull = f"{plays.command(options, 'pull')} {shlex.quote(str(wanted.folder))}"
+    waiting = projects.waiting(back) if back else None
     return {
+        "run": choice.name,
+        "state": "running" if code is None else "ended",
+        "joined": choice.run is not None,
         "project": wanted.project,
         "notebook": str(wanted.notebook),
         "executed": wanted.output if (wanted.folder / wanted.output).exists() else None,
         "exit_code": code,
         "out_of_memory": code == executed.KILLED,
-        "fetched": back.published.get("sync", {}).get("moved", []),
-        "waiting": projects.waiting(back) | {"command": pull} if projects.waiting(back) else None,
+        "fetched": back.published.get("sync", {}).get("moved", []) if back else [],
+        "waiting": waiting | {"command": pull} if waiting else None,
         "memory": _memory(options, died, wanted.folder) if died else None,
         "burst": None,
     }
@@ -134,70 +205,21 @@ def _memory(options: argparse.Namespace, died: dict[str, Any], folder: Path) -> 
     return {"out_of_memory": [died], "fit": plays.status(options, look, folder=folder, runs=[died], most_mib=most_mib)["fit"]}
 
 
-def container(project: str, stamp: str) -> str:
-    """The name of a run's container."""
-    return f"{project}-run-{stamp}"
+def begin(options: argparse.Namespace, ssh_config: str, wanted: Job, choice: Choice) -> Job:
+    """Begin the run, unless it is there, and return the job with the output that it has.
 
-
-def execute(options: argparse.Namespace, ssh_config: str, wanted: Job) -> int:
-    """Run it, with what it says as it comes: to stderr where an answer for programs goes to stdout. Returns its exit code."""
-    name = container(wanted.project, wanted.stamp)
-    inside = ["docker", "compose", "--progress", "quiet", "run", "--rm", "--no-TTY", "--quiet-pull", "--name", name, "batch"]
-    words = [
-        "python",
-        "-s",
-        "/slipway/run_notebook.py",
-        str(wanted.notebook),
-        wanted.output,
-        *wanted.parameters,
-        *([f"--kernel={wanted.kernel}"] if wanted.kernel is not None else []),
-    ]
-    line = f"cd projects/{shlex.quote(wanted.project)} && {shlex.join([*inside, *words])}"
-    return followed(options, ssh_config, line, name)
-
-
-def followed(options: argparse.Namespace, ssh_config: str, line: str, name: str) -> int:
-    """Run a line on the machine that shows a container, and return its exit code. Ctrl-C stops that container first."""
-    ssh = ["ssh", "-F", ssh_config, plays.name(options)]
-    stdout = sys.stderr if options.json else None
-    # In a session of its own: Ctrl-C is for the container, whose last words SSH brings.
-    process = subprocess.Popen([*ssh, line], stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True)
+    Raises LeftError if the run goes on without this command.
+    """
+    if choice.run:
+        return wanted
+    words = ["python", "-s", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
+    words += [f"--digest={wanted.digest}", *([f"--kernel={wanted.kernel}"] if wanted.kernel is not None else [])]
+    labels = runs.labels(wanted.digest, wanted.output, wanted.notebook, wanted.parameters, wanted.kernel, wanted.folder)
     try:
-        with told_by_signals():
-            return process.wait()
-    except KeyboardInterrupt:
-        subprocess.run(
-            [*ssh, f"docker stop {shlex.quote(name)}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=False,
-            start_new_session=True,
-        )
-        process.wait()
-        raise
-
-
-@contextmanager
-def told_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP are told as Ctrl-C is: what was begun on the machine is ended in order."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def hang_up(*_: object) -> None:
-        # The terminal is gone, and with it the place for words.
-        with Path(os.devnull).open("w") as nowhere:
-            for stream in (1, 2):
-                if os.isatty(stream):
-                    os.dup2(nowhere.fileno(), stream)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, told) for number, told in ((signal.SIGTERM, interrupt), (signal.SIGHUP, hang_up))}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return wanted.of(watch.begin(options, ssh_config, wanted.project, choice.name, labels, words))
+    except KeyboardInterrupt as why:
+        watch.interrupted(options, ssh_config, choice.name, why)
+        return wanted
 
 
 def _notebook(folder: Path, notebook: Path, given: str) -> Path:

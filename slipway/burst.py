@@ -5,17 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from slipway import advise, arguments, batch, executed, lab, plays, receipt, render, unfinished
+from slipway import advise, arguments, batch, executed, lab, plays, receipt, render, runs, unfinished, watch
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
+from slipway.runs import Choice
+from slipway.signals import told_by_signals
 from slipway.unfinished import RESIZE, Burst
-
-#: Exit code of a batch run that was stopped.
-_STOPPED = 143
+from slipway.watch import LeftError
 
 
 def run(options: argparse.Namespace) -> Exit:
@@ -28,6 +27,12 @@ def run(options: argparse.Namespace) -> Exit:
 
 
 def _on(options: argparse.Namespace) -> Exit:
+    if "detach" in options:
+        raise RefusalError(
+            "--detach: cannot be used with --on, for the command gives the larger type back when the run has ended. "
+            "If the command is ended, the run goes on all the same.",
+            Exit.BAD_INPUT,
+        )
     job, check = batch.job(options), "dry_run" in options
     lab.need(options)
     if options.on == "auto":
@@ -51,13 +56,15 @@ def _on(options: argparse.Namespace) -> Exit:
     if not document["needed"]:
         print(f"The machine is a {document['type']} already: a plain run.", file=sys.stderr)
         return batch.run(options)
-    print(receipt.burst_price_line(document), file=sys.stderr)
     progress = Progress()
-    ready = batch.ready(options, job, progress)
+    ready, choice = batch.ready(options, job, progress)
     if ready.failure:
         return plays.failed(options, ready, ready.failure)
-    with batch.told_by_signals():
-        return _there_and_back(options, job, progress)
+    if choice.run:
+        return batch.have(options, job, choice, ready.published["ssh_config"], progress)
+    print(receipt.burst_price_line(document), file=sys.stderr)
+    with told_by_signals():
+        return _there_and_back(options, job, choice, progress)
 
 
 def _left(options: argparse.Namespace, job: batch.Job) -> Exit | None:
@@ -65,7 +72,7 @@ def _left(options: argparse.Namespace, job: batch.Job) -> Exit | None:
     code, burst = unfinished.finish(options)
     if code is not Exit.DONE:
         return code
-    return _had(options, job, burst) if burst and executed.same(burst.result, job) else None
+    return _had(options, job, burst) if burst and "again" not in options and executed.same(burst.result, job) else None
 
 
 def _plan(options: argparse.Namespace) -> Result:
@@ -83,7 +90,7 @@ def _refuse_smaller(options: argparse.Namespace, plan: dict[str, Any]) -> None:
         )
 
 
-def _there_and_back(options: argparse.Namespace, job: batch.Job, progress: Progress) -> Exit:
+def _there_and_back(options: argparse.Namespace, job: batch.Job, choice: Choice, progress: Progress) -> Exit:
     began = time.monotonic()
     # A tag's value has 256 characters at most. Without the folder the results wait on the machine, and are named.
     folder = str(job.folder) if len(str(job.folder)) <= 256 else ""
@@ -95,19 +102,22 @@ def _there_and_back(options: argparse.Namespace, job: batch.Job, progress: Progr
     published = {**up.published, "instance": {**up.published["instance"], "resize_to": None}}
     plan = up.published["resize_plan"]
     burst = Burst(plan["origin"], plan["candidates"][0], job.project, job.folder, Path(job.output).name)
-    code, begun = _STOPPED, time.monotonic()
+    begun = time.monotonic()
     try:
-        code = batch.execute(options, published["ssh_config"], job)
-    except KeyboardInterrupt:
-        progress.say("Stopped. What there is so far is brought back, and then the machine.")
+        job = batch.begin(options, published["ssh_config"], job, choice)
+        code = watch.follow(options, published["ssh_config"], choice.name)
+    except LeftError as left:
+        return batch.gone_on(options, job, choice.name, left, unfinished.goes_on(options, burst, published["instance"]["burst"]))
+    except RefusalError as refused:
+        # It cannot be begun, and the machine still comes back.
+        progress.say(str(refused))
+        code = batch.NOT_BEGUN
     ran = time.monotonic() - begun
     end = unfinished.come_back(options, burst, published, progress)
     told = executed.facts(burst.result)
-    if told.get("state") == "done":
-        # It went on where SSH was cut.
-        code = told["exit_code"]
+    code = batch.code_of(code, job, choice.name, end.fetched)
     seconds = {"up": up.seconds, "run": round(ran, 1), "down": end.back.seconds, "total": round(time.monotonic() - began, 1)}
-    document = batch.document(options, job, code, end.fetched or replace(up, published={}))
+    document = batch.document(options, job, code, end.fetched, choice)
     document["burst"] = receipt.burst_document(published["instance"]["burst"], up.published, end.back.published, seconds, told)
     if not (end.wrong and options.json):
         text = f"{render.run_text(document, job.folder)}\n{receipt.burst_text(document['burst'])}"
@@ -134,7 +144,8 @@ def _not_up(options: argparse.Namespace, up: Result, why: Failure, progress: Pro
 def _had(options: argparse.Namespace, job: batch.Job, burst: Burst) -> Exit:
     """The burst that was left has given what is asked for now."""
     print("That was this notebook with these parameters: it is not run again.", file=sys.stderr)
-    found = replace(job, stamp=burst.run.partition("-")[0])
-    document = batch.document(options, found, 0, Result(None, 0, 0.0, {}, Path()))
+    found, told = job.of(burst.output), executed.facts(burst.result)
+    code = told["exit_code"] if told["state"] == "done" else runs.ENDED_FROM_OUTSIDE
+    document = batch.document(options, found, code, None, Choice(None, f"{job.project}-run-{job.digest[:12]}")) | {"joined": True}
     print(render.as_json(document) if options.json else render.run_text(document, job.folder))
-    return Exit.DONE
+    return batch.ending(code)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from slipway import advise, arguments, burst, lab, machine, measure, plays, projects, receipt, render, top, unfinished
+from slipway import advise, arguments, burst, lab, listing, machine, measure, plays, projects, receipt, render, top, unfinished
 from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
 
@@ -179,6 +179,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "lab": lab.command,
     **projects.COMMANDS,
     "run": burst.run,
+    "runs": listing.command,
     "measure": measure.measure,
     "advise": advise.advise,
 }

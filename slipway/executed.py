@@ -8,15 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slipway import parameters
-
 if TYPE_CHECKING:
     from slipway.batch import Job
 
 #: What a batch run ends with whose memory ran out.
 KILLED = 137
 #: What stands for a fact that is missing. Of another kind than these, or a number, none is.
-_FACTS: dict[str, Any] = {"notebook": "", "parameters": {}, "begun": "", "state": "", "place": ""}
+_FACTS: dict[str, Any] = {"notebook": "", "parameters": {}, "begun": "", "state": "", "place": "", "digest": ""}
 _FACTS |= dict.fromkeys(["exit_code", "peak_mib", "limit_mib", "needed_mib"])
 
 
@@ -46,20 +44,5 @@ def _how(told: Mapping[str, Any]) -> str:
 
 
 def same(path: Path, job: Job) -> bool:
-    """Whether this is what the job would give: its notebook, as it is now, with its parameters, run to the end."""
-    told = facts(path)
-    return (
-        path.is_relative_to(job.folder)
-        and (told.get("state"), told.get("exit_code"), told.get("notebook")) == ("done", 0, str(job.notebook))
-        and told.get("kernel") == job.kernel
-        and parameters.are(told["parameters"], job.parameters)
-        and _sources(path) == _sources(job.folder / job.notebook)
-    )
-
-
-def _sources(path: Path) -> list[str]:
-    # One that has no cells of this format, as nbformat 3, or that a run has to mend, is like no other.
-    with suppress(ValueError, KeyError, TypeError, AttributeError):
-        cells = json.loads(path.read_text())["cells"]
-        return ["".join(cell["source"]) for cell in cells if "injected-parameters" not in cell.get("metadata", {}).get("tags", [])]
-    return [str(path)]
+    """Whether this is what the job would give: of its notebook and `lib` as they are now, with its parameters and kernel."""
+    return path.is_relative_to(job.folder) and facts(path).get("digest") == job.digest

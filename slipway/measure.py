@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway import arguments, batch, lab, plays, projects, render
+from slipway import arguments, lab, plays, projects, render, signals
 from slipway.measurements import MODELS, Measurements, Row, Shape
 from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
@@ -63,7 +63,7 @@ def measure(options: argparse.Namespace) -> Exit:
         kept.forget(shapes, models)
     done = 0
     try:
-        with batch.told_by_signals():
+        with signals.told_by_signals():
             for words in kept.missing(shapes, models, there.limit_mib, seconds):
                 found = _measured(there, words, seconds)
                 kept.add(found)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ansible.module_utils
 
-from slipway import adopt, arguments, killed, lab, new, plays, render
+from slipway import adopt, arguments, killed, lab, new, plays, render, runs
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 
@@ -101,19 +101,20 @@ def with_room(options: argparse.Namespace, play: Callable[..., Result]) -> Resul
 
 
 def sync(options: argparse.Namespace) -> Exit:
-    """`push` and `pull`: bring a project's files to the machine, or back from it."""
+    """`push` and `pull` (also that of `runs`): bring a project's files to the machine, or back from it."""
+    verb = "push" if options.command == "push" else "pull"
     folder, settings = project(options)
     lab.need(options)
     check = "dry_run" in options
     variables = variables_of(options, folder) | {
         "project_overwrite": "overwrite" in options,
         "project_delete": "delete" in options,
-        "project_most_mb": MOST_MB if options.command == "pull" and not (check or options.yes) else 0,
+        "project_most_mb": MOST_MB if verb == "pull" and not (check or options.yes) else 0,
     }
 
     def play(**given: Any) -> Result:
-        playbook = f"playbooks/project/{options.command}.yml"
-        return plays.play(options.command, playbook, options, variables | given, Progress(check=check), check)
+        playbook = f"playbooks/project/{verb}.yml"
+        return plays.play(verb, playbook, options, variables | given, Progress(check=check), check)
 
     with nullcontext() if check else plays.syncing(folder):
         result = play()
@@ -124,10 +125,15 @@ def sync(options: argparse.Namespace) -> Exit:
             if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
                 raise RefusalError("Nothing was fetched.")
             result = play(project_most_mb=0)
+    ended = runs.ended(result.published)
+    would = [f"{run.name} has ended: its results would be fetched." for run in ended]
+    for line in would if check else runs.arrived(ended, folder):
+        print(line, file=sys.stderr)
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     document = {"project": settings["name"], **result.published["sync"], "changed": result.changed}
+    document["runs"] = [runs.document(run) for run in ended]
     print(render.as_json(document) if options.json else render.sync_text(document, check))
     return Exit.DONE
 
@@ -267,7 +273,8 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     folder, most = Path(options.project), settings["memory_mib"]
     document = plays.status(options, result, f"projects/{settings['name']}", folder=folder, runs=killed.of_runs(folder), most_mib=most)
     keys = ("monitor_url", "rested", "seeds_not_used", "sync")
-    more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings)}
+    mine = [run for run in runs.of(published, settings["name"]) if run.goes_on or not runs.here(run, folder)]
+    more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings), "runs": [runs.document(run) for run in mine]}
     return document | more | {key: published.get(key) for key in keys}
 
 

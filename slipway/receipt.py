@@ -92,6 +92,11 @@ def cost_line(tags: Mapping[str, Any]) -> str:
     return f"The burst took {_spent(cost(tags), tags['from'])}"
 
 
+def rate(tags: Mapping[str, Any]) -> str:
+    """What the borrowed type costs per hour."""
+    return f"{_usd(cost(tags)['price_per_hour']['after'])} per hour"
+
+
 def _spent(cost: Mapping[str, Any], origin: str) -> str:
     each = _usd(cost["price_per_hour"]["after"])
     return f"{cost['hours']:.2f} h at {each}, {_usd(cost['usd'])} in all; {_usd(cost['usd_more'])} more than {origin}"

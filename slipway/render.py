@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway import killed, receipt, standing
+from slipway import killed, receipt, runs, standing
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -103,6 +103,7 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
         else None,
         "burst": burst_document(published),
         "exposure": published.get("exposure"),
+        "runs": [runs.document(run) for run in runs.waiting(runs.of(published))],
         "url": url,
         "certificate_sha256": published.get("certificate_sha256"),
     }
@@ -167,6 +168,7 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str], fold
     if document["volumes"]:
         lines.append(f"Volumes   {', '.join(document['volumes'])}")
     lines += killed.lines(document)
+    lines += runs.lines(document["runs"], command, folder)
     # One that is left half-way has been named with the command that ends it: another one would be refused.
     if document["stack_state"] and not instance["resize_to"]:
         start = f"{command('deploy')} {shlex.quote(str(folder))}" if folder else command("up")
@@ -257,7 +259,8 @@ def sync_text(document: Mapping[str, Any], check: bool) -> str:
 
 def run_text(document: Mapping[str, Any], folder: Path) -> str:
     """Render what came of a batch run."""
-    how = "Executed" if document["exit_code"] == 0 else "Out of memory" if document["out_of_memory"] else "Failed"
+    code = document["exit_code"]
+    how = "Executed" if code == 0 else "Out of memory" if document["out_of_memory"] else "Stopped" if code in (130, 143) else "Failed"
     lines = [f"{how}: {folder / document['executed']}" if document["executed"] else f"{how}: nothing was executed"]
     if document["fetched"]:
         lines.append(f"Files     {len(document['fetched'])} fetched: {_few(document['fetched'])}")

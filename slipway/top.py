@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from slipway import arguments, batch, lab, plays, render
+from slipway import arguments, lab, plays, render, signals
 from slipway.model import PROJECT, Exit, RefusalError
 
 #: What is sent to the host, for its own Python: no package is needed there, and nothing is left there.
@@ -41,7 +41,7 @@ def top(options: argparse.Namespace) -> Exit:
         documents = _documents(command, head, interval, plays.again(options))
         if sys.stdout.isatty() and not options.json:
             # The screen is given back, whatever ends it.
-            with batch.told_by_signals():
+            with signals.told_by_signals():
                 _draw(documents)
         first = next(filter(None, documents))
         if "error" in first:

@@ -8,21 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from slipway import arguments, batch, executed, plays, projects, receipt
+from slipway import arguments, batch, executed, plays, projects, receipt, watch
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
 
 RESIZE = "playbooks/resize.yml"
-#: What SSH itself ends with.
-_NO_WAY = 255
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,6 @@ class Burst:
     def result(self) -> Path:
         """The executed notebook on this computer."""
         return self.folder / self.output
-
-    @property
-    def container(self) -> str:
-        """The name of the run's container."""
-        return batch.container(self.project, self.run.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -172,6 +165,14 @@ def still(options: argparse.Namespace, burst: Burst, rollback: bool = False) -> 
     return f"The machine may still be the {burst.wanted}, which costs. Make it the {burst.origin} again with: {back}"
 
 
+def goes_on(options: argparse.Namespace, burst: Burst, tags: Mapping[str, str]) -> str:
+    """What a run costs that goes on without its command, and what ends that."""
+    return (
+        f"Until then the machine is the {burst.wanted}: {receipt.rate(tags)}. The next command that changes something waits for the "
+        f"run's end, fetches its results and makes the machine the {burst.origin} again."
+    )
+
+
 def fetch(options: argparse.Namespace, burst: Burst, progress: Progress, wait_for_folder: bool = True) -> Result | None:
     """Bring the results to the project's folder, where this computer has it."""
     if projects.is_project(burst.folder, burst.project):
@@ -195,23 +196,22 @@ def tell(burst: Burst, fetched: Result | None, progress: Progress) -> None:
 
 
 def wait(options: argparse.Namespace, burst: Burst, ssh_config: str, progress: Progress) -> None:
-    """Return when the run's container has ended. Ctrl-C ends it."""
-    name, told = shlex.quote(burst.container), False
-    # What starts it counts too: a container takes a moment to be there. The bracket keeps the pattern from finding this line.
-    pattern = f"[{burst.container[0]}]{burst.container[1:]}"
-    alive = f"docker ps --quiet --filter {shlex.quote(f'name=^{pattern}$')} | grep -q . || pgrep -f {shlex.quote(pattern)} > /dev/null"
-    shown = f"docker inspect {name} > /dev/null 2>&1 && docker logs --follow --tail 20 {name} 2>&1 || sleep 1"
-    ssh = ["ssh", "-F", ssh_config, plays.name(options), alive]
-    while (code := subprocess.run(ssh, stdin=subprocess.DEVNULL, check=False).returncode) == 0:
-        if not told:
-            progress.say(f"{burst.run} still runs: waiting for its end. Ctrl-C stops it, and keeps what it has so far.")
-        told = True
+    """Return when the run has ended. Ctrl-C may stop it. Raises RefusalError if the machine does not answer, or the wait was ended."""
+    told = False
+    while True:
         try:
-            batch.followed(options, ssh_config, shown, burst.container)
-        except KeyboardInterrupt:
-            progress.say("Stopped.")
-    if code == _NO_WAY:
-        raise RefusalError(f"The machine does not answer by SSH. Its notebook may still run.\n{still(options, burst)}", Exit.FAILED)
+            name, alive = watch.found(options, ssh_config, burst.output)
+            if not alive:
+                return
+            if not told:
+                progress.say(f"{burst.run} still runs: waiting for its end. Ctrl-C stops it, and keeps what it has so far.")
+            told = True
+            if name:
+                watch.follow(options, ssh_config, name, tail="20")
+            else:
+                time.sleep(1)
+        except watch.LeftError as left:
+            raise RefusalError(f"{left} Its notebook may still run.\n{still(options, burst)}", Exit.FAILED) from left
 
 
 def _first_wrong(*results: Result | None) -> tuple[Result, Failure] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slipway import arguments, batch, cli, executed, lab, plays, receipt, render, unfinished
+from slipway import arguments, batch, cli, executed, lab, plays, receipt, render, unfinished, watch
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.unfinished import Burst, Left
 from tests.conftest import PROJECT
@@ -47,7 +47,7 @@ def test_what_is_left_to_do(resize_to: str | None, results: str, back: dict[str,
 
 def test_the_tags_tell_of_a_burst() -> None:
     assert unfinished.of({"instance": {"burst": TAGS}}) == MINE
-    assert (MINE.output, MINE.container) == (f"runs/{RUN}", "adult-run-20260501T120003")
+    assert MINE.output == f"runs/{RUN}"
     assert unfinished.of({"instance": {"burst": None}}) is None
     assert unfinished.of({}) is None
     for wrong in ({"from": "t2.micro"}, TAGS | {"run": "{{ lookup('file', '/etc/passwd') }}"}):
@@ -79,16 +79,15 @@ def test_a_result_that_nobody_waited_for_is_named(told: dict[str, Any], says: st
     assert "there is no result" in executed.line(tmp_path / "none.ipynb")
 
 
-def test_the_same_job_is_known_by_notebook_source_and_parameters(tmp_path: Path) -> None:
-    job = batch.Job(tmp_path, "p", Path("ipynb/a.ipynb"), ["size=7"], "20260501T130000")
-    write(tmp_path / "ipynb" / "a.ipynb", "print(size)")
+def test_the_same_job_is_known_by_its_digest(tmp_path: Path) -> None:
+    job = batch.Job(tmp_path, "p", Path("ipynb/a.ipynb"), ["size=7"], "20260501T130000", digest="0b1c")
     done = {"state": "done", "exit_code": 0, "notebook": "ipynb/a.ipynb", "parameters": {"size": 7}}
-    path = write(tmp_path / "runs" / RUN, "print(size)", **done)
+    path = write(tmp_path / "runs" / RUN, "print(size)", **done, digest="0b1c")
     assert executed.same(path, job)
-    others: list[dict[str, Any]] = [{"exit_code": 1}, {"state": "running"}, {"notebook": "ipynb/b.ipynb"}, {"kernel": "ir"}]
-    for other in (*others, {"parameters": {"size": 8}}, {"parameters": {"size": 7, "more": 1}}, {"parameters": {}}):
-        assert not executed.same(write(path, "print(size)", **done | other), job)
-    assert not executed.same(write(path, "print(size, 'as it was')", **done), job)
+    assert executed.same(write(path, "1", **done | {"exit_code": 1}, digest="0b1c"), job)
+    # One of an earlier version has none.
+    assert not executed.same(write(path, "1", **done), job)
+    assert not executed.same(write(path, "1", **done, digest="0b1d"), job)
     assert not executed.same(tmp_path / "runs" / "none.ipynb", job)
 
 
@@ -188,7 +187,7 @@ PLAN = {
 }
 SMALL = {"id": "i-0", "type": "t2.micro", "state": "running", "resize_to": None, "burst": None}
 LARGE = SMALL | {"type": "t2.medium", "burst": TAGS | PRICES, "resize_to": "t2.medium"}
-SAID = {"ssh_config": "/dev/null", "services": {"jupyter": {"state": "running"}}, "instance": SMALL, "resize_plan": PLAN}
+SAID = {"ssh_config": "/dev/null", "sync": {}, "services": {"jupyter": {"state": "running"}}, "instance": SMALL, "resize_plan": PLAN}
 Play = Callable[..., Result]
 
 
@@ -228,14 +227,16 @@ def borrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
     def burst_with(notebook: Callable[[], int], *words: str, **answers: Result) -> tuple[int, list[str]]:
         stub = Plays(**{"up": UP, "down": DOWN} | answers)
         monkeypatch.setattr(plays, "play", stub)
-        monkeypatch.setattr(batch, "execute", lambda *_: notebook())
+        monkeypatch.setattr(watch, "begin", lambda *_: "runs/20260501T120003-encode.ipynb")
+        monkeypatch.setattr(watch, "forget", lambda *_: None)
+        monkeypatch.setattr(watch, "follow", lambda *_: notebook())
         return cli.main(["run", str(NOTEBOOK), "--on", "t2.medium", *words]), stub.done
 
     return burst_with
 
 
-def interrupted() -> int:
-    raise KeyboardInterrupt
+def left() -> int:
+    raise watch.LeftError("The connection to the machine is lost.")
 
 
 WAY = ["plan", "run", "up", "back", "down"]
@@ -247,7 +248,9 @@ WAY = ["plan", "run", "up", "back", "down"]
         (lambda: 0, {}, 0, WAY),
         (lambda: 1, {}, 4, WAY),
         (lambda: 137, {}, 4, WAY),
-        (interrupted, {}, 4, WAY),
+        (lambda: 143, {}, 4, WAY),
+        # It goes on, on the larger machine: the next command ends that.
+        (left, {}, 4, WAY[:3]),
         # A fetch that brought nothing is tried again, when the machine is the small one.
         (lambda: 0, {"back": wrong(Exit.FAILED)}, 4, [*WAY, "back"]),
         (lambda: 0, {"down": wrong(Exit.NEEDS_A_PERSON)}, 5, WAY),
@@ -267,7 +270,8 @@ WAY = ["plan", "run", "up", "back", "down"]
         "all goes well",
         "a cell fails",
         "out of memory",
-        "interrupted",
+        "stopped",
+        "left",
         "no fetch",
         "stores differ",
         "no way back",
@@ -292,6 +296,8 @@ def test_whatever_happens_the_machine_comes_back(
     printed = capsys.readouterr()
     # One document, whatever came of it.
     json.loads(printed.out)
+    if notebook is left:
+        assert "Until then the machine is the t2.medium: 0.0536 USD per hour. The next command that changes something" in printed.err
     if "up" in done and answers.get("up"):
         assert "Nothing was run." in printed.err
     if answers.get("down"):
@@ -304,12 +310,18 @@ def test_that_type_already_is_a_plain_run(borrow: Callable[..., tuple[int, list[
     assert "a plain run" in capsys.readouterr().err
 
 
+def test_detach_leaves_no_larger_machine(borrow: Callable[..., tuple[int, list[str]]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert borrow(lambda: 0, "--detach") == (2, [])
+    assert "--detach: cannot be used with --on" in capsys.readouterr().err
+
+
 def test_the_same_again_is_not_run_twice(
     borrow: Callable[..., tuple[int, list[str]]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    left = ok(instance=LARGE | {"resize_to": None})
+    had = ok(instance=LARGE | {"resize_to": None})
     monkeypatch.setattr(executed, "same", lambda *_: True)
-    code, done = borrow(lambda: 1, "--json", plan=left, find=left)
+    monkeypatch.setattr(executed, "facts", lambda _path: {"state": "done", "exit_code": 0})
+    code, done = borrow(lambda: 1, "--json", plan=had, find=had)
     assert (code, done) == (0, ["plan", "find", "back", "down"])
     printed = capsys.readouterr()
     assert "it is not run again" in printed.err

@@ -12,9 +12,11 @@ import pytest
 from slipway import arguments, batch, lab, plays, projects, render
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
+from slipway.runs import Choice
 from tests.conftest import PROJECT
 
 EXAMPLE = PROJECT / "examples" / "adult"
+MINE = Choice(None, "adult-run-0b1c2d3e4f50")
 WAITING = {"files": 2, "bytes": 412_000_000}
 REASON = "2 files, 412 MB, wait on the machine, and nothing was fetched: that is more than 100 MB. The largest: models/."
 
@@ -83,10 +85,10 @@ def test_a_run_leaves_it_there_and_says_how_it_comes(machine: Machine, tmp_path:
     wanted = batch.job(options)
     back = batch.fetch(options, tmp_path, wanted.output, Progress())
     assert back.failure is None
-    document = batch.document(options, wanted, 0, back)
+    document = batch.document(options, wanted, 0, back, MINE)
     assert document["waiting"] == WAITING | {"command": f"python orchestrate.py pull {EXAMPLE}"}
     json.dumps(document)
     text = render.run_text(document, EXAMPLE)
     assert "Left      2 files, 412 MB, stay on the machine: more than a run fetches unasked.\n          Fetch them with: python " in text
     all_of_it = batch.fetch(arguments.parse(["run", str(notebook), "--yes"]), tmp_path, wanted.output, Progress())
-    assert batch.document(options, wanted, 0, all_of_it)["waiting"] is None
+    assert batch.document(options, wanted, 0, all_of_it, MINE)["waiting"] is None

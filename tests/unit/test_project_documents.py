@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway import arguments, batch, lab, plays, projects
+from slipway import arguments, batch, lab, listing, plays, projects, watch
 from slipway.model import Result
 from tests.conftest import PROJECT
 
@@ -33,13 +33,17 @@ def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """The document of a command, where every playbook does what it should."""
     done = Result(failure=None, changed=1, seconds=1.0, published=PUBLISHED, log=Path("log"))
     monkeypatch.setattr(plays, "play", lambda *_given, **_more: done)
-    monkeypatch.setattr(batch, "execute", lambda *_given: 0)
+    monkeypatch.setattr(watch, "begin", lambda *_given: "runs/20260501T120003.481516-a.ipynb")
+    monkeypatch.setattr(watch, "follow", lambda *_given: 0)
+    monkeypatch.setattr(watch, "forget", lambda *_given: None)
     monkeypatch.setattr(lab, "need", lambda _options: None)
     monkeypatch.setattr(lab, "start", lambda _progress: None)
 
     def ask(*words: str) -> dict[str, Any]:
         options = arguments.parse([*words, "--json"])
-        command = (projects.COMMANDS | {"status": projects.show, "open": projects.show, "run": batch.run})[words[0]]
+        command = (projects.COMMANDS | {"status": projects.show, "open": projects.show, "run": batch.run, "runs": listing.command})[
+            words[0]
+        ]
         assert command(options) == 0
         document: dict[str, Any] = json.loads(capsys.readouterr().out)
         return document
@@ -65,6 +69,8 @@ def fields(*titles: str) -> set[str]:
         (("push", str(EXAMPLE)), ["`push`, `pull`"]),
         (("pull", str(EXAMPLE)), ["`push`, `pull`"]),
         (("run", str(NOTEBOOK)), ["`run`"]),
+        (("run", str(NOTEBOOK), "--detach"), ["`run`"]),
+        (("runs", str(EXAMPLE)), ["`runs`"]),
         (("rest", "adult"), ["`rest`, `remove`"]),
         (("remove", str(EXAMPLE)), ["`rest`, `remove`"]),
     ],
@@ -83,9 +89,9 @@ def test_the_page_tells_what_diff_finds(answer: Callable[..., dict[str, Any]]) -
 def test_every_command_of_projects_has_a_section() -> None:
     page = (PROJECT / "docs" / "json.md").read_text()
     titles = " ".join(line for line in page.splitlines() if line.startswith("## "))
-    assert [name for name in (*projects.COMMANDS, "run") if f"`{name}`" not in titles] == []
+    assert [name for name in (*projects.COMMANDS, "run", "runs") if f"`{name}`" not in titles] == []
 
 
 def test_the_readme_names_every_command() -> None:
     text = (PROJECT / "README.md").read_text()
-    assert [name for name in (*projects.COMMANDS, "run") if not re.search(rf"^\| .*`{name}\b", text, re.MULTILINE)] == []
+    assert [name for name in (*projects.COMMANDS, "run", "runs") if not re.search(rf"^\| .*`{name}\b", text, re.MULTILINE)] == []

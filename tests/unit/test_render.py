@@ -37,6 +37,7 @@ def test_the_document_has_what_its_page_promises() -> None:
         "fit",
         "burst",
         "exposure",
+        "runs",
         "url",
         "certificate_sha256",
     ]

@@ -119,7 +119,8 @@ def look(stacks: list[dict[str, Any]]) -> Found:
 def first_reading(readers: Readers, found: Found) -> dict[str, Any]:
     """Read all while everything serves. Raises BusyError and UnreadableError: nothing was stopped yet."""
     if runs := batch_runs(found.by_stack):
-        raise BusyError(f"A notebook is being run in {', '.join(runs)}. Nothing was stopped. Wait for its end; then the same command again")
+        wait = "Wait for its end, or stop it (`runs` shows its name); then the same command again"
+        raise BusyError(f"A notebook is being run in {', '.join(runs)}. Nothing was stopped. {wait}")
     try:
         # What is locked at this moment, or changes, is read after the stop.
         return readers.take(busy=True, without=found.sick)

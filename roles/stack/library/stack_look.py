@@ -39,6 +39,8 @@ at_rest: {type: bool, returned: always, description: Whether the project was bro
 takes_part: {type: bool, returned: always, description: "Whether it goes along when the machine is made larger or smaller: it has
   containers, and is not at rest."}
 runs: {type: int, returned: always, description: "How many `docker compose run` of this project work just now."}
+batch_runs: {type: list, returned: always, description: "The batch runs of all projects that work, or have ended and were not fetched, as
+  C(stack_runs) returns them."}
 chosen_ports: {type: dict, returned: always, description: "Of I(ports), those that the folder's .env has, or the first that is free."}
 seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
@@ -60,6 +62,7 @@ from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rest
 from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off, reason
 from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
+from ansible.module_utils.stack_runs import of_all
 
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
@@ -185,6 +188,7 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         "strangers": strangers(name, directory, containers, volumes),
         "others": others(name, containers),
         "runs": sum(one_off(item) and item["State"] == "running" for item in containers if label <= item["Labels"].items()),
+        "batch_runs": of_all(containers),
         "port_taken_by": port and taken_by(port, name, containers),
         "root": engine.ask("/info")["DockerRootDir"],
     }
@@ -219,6 +223,7 @@ def main() -> None:
         "strangers": [],
         "others": {},
         "runs": 0,
+        "batch_runs": [],
         "chosen_ports": chosen(directory, module.params["ports"]),
         "seeded": seeded(directory),
         "port_taken_by": None,

@@ -51,15 +51,20 @@ class Engine(http.client.HTTPConnection):
         """POST to a path. That there is nothing to do (304) is fine."""
         self._answer("POST", path, query)
 
+    def remove(self, path: str) -> None:
+        """DELETE a path. That it is gone already is fine."""
+        self._answer("DELETE", path, {}, gone=True)
+
     def fetch(self, path: str, most: int, /, **query: Any) -> bytes:
         """GET a path, and return so many bytes of what it answers. The connection is of no use afterwards."""
         return self._answer("GET", path, query, most)
 
-    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:
+    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None, gone: bool = False) -> bytes:
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
         body = answer.read(most)
-        if answer.status not in (200, 204, 304):
+        # 409: another command is removing it just now.
+        if answer.status not in (200, 204, 304, *((404, 409) if gone else ())):
             raise OSError(f"{path}: {answer.status} {body[:200]!r}")
         return body
 

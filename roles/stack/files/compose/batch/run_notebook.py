@@ -1,14 +1,14 @@
 """Run a notebook from its begin to its end, in a container of its own.
 
-    run_notebook.py NOTEBOOK OUTPUT [NAME=VALUE …] [--text=NAME=VALUE …] [--yaml=YAML …] [--kernel=NAME]
+    run_notebook.py NOTEBOOK OUTPUT [NAME=VALUE …] [--text=NAME=VALUE …] [--yaml=YAML …] [--kernel=NAME] [--digest=WORD]
 
 Both paths are relative to the project's folder, and the notebook's own folder is where it runs. OUTPUT is the notebook
 with what its cells gave, also where one failed. A value is read as the notebook's default is. Exit codes: 0 every cell ran,
 or the notebook ended itself early and well, 1 a cell failed or output was lost, 2 nothing could be run, 137 out of memory,
 130 and 143 stopped by a signal.
 
-The output's metadata tell of the run from its begin on, under `slipway`: `notebook`, `parameters` and `kernel` (if one was
-asked for), `begun`, `seconds`, `state` (running, or done), `exit_code`, `place` (the cell), `peak_mib` and `limit_mib` of the
+The output's metadata tell of the run from its begin on, under `slipway`: `notebook`, `parameters`, `kernel` and `digest`
+(if they were given), `begun`, `seconds`, `state` (running, or done), `exit_code`, `place` (the cell), `peak_mib` and `limit_mib` of the
 container, and in the end `needed_mib`: of the peak, what were no files.
 
 papermill puts the parameters in; nbclient, on which papermill stands too, runs the cells: papermill keeps the kernel's process
@@ -199,7 +199,8 @@ def run(runner: Runner) -> int:
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     runner.nb.metadata.pop("slipway", None)
     parameters = json_value(runner.parameters)
-    runner.tell(notebook=notebook, parameters=parameters, kernel=request.kernel, begun=begun, state="running", exit_code=None)
+    asked = {"notebook": notebook, "parameters": parameters, "kernel": request.kernel, "digest": request.digest}
+    runner.tell(**asked, begun=begun, state="running", exit_code=None)
     # Whoever finds it so, and no container, knows that the run was ended from outside.
     runner.save()
     code, watch = 1, memory.Watch()

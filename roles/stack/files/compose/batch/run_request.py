@@ -36,6 +36,7 @@ class Request:
     typed: Mapping[str, str]
     fixed: Mapping[str, Any]
     kernel: str | None
+    digest: str
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,6 +52,7 @@ def _parser() -> _Parser:
     parser.add_argument("--text", action="append", default=[], metavar="NAME=VALUE", help="always text")
     parser.add_argument("--yaml", action="append", default=[], metavar="YAML", help="a mapping of names to values")
     parser.add_argument("--kernel", metavar="NAME", help="instead of the notebook's own")
+    parser.add_argument("--digest", default="", help="what the command calls this notebook with these parameters; kept in the output")
     return parser
 
 
@@ -68,7 +70,7 @@ def parse(arguments: list[str]) -> Request:
             raise RefusedError(f"{name!r} is no parameter's name: a name that Python takes is one")
         if names.count(name) > 1:
             raise RefusedError(f"the parameter {name} is given twice")
-    return Request(notebook, output, dict(typed), dict(fixed), given.kernel)
+    return Request(notebook, output, dict(typed), dict(fixed), given.kernel, given.digest)
 
 
 def _pair(word: str) -> tuple[str, str]:

@@ -1,0 +1,217 @@
+"""Batch runs as the machine tells of them, and what a command makes of that: join one, fetch one, or begin another.
+
+A run is a container with a name of its own. Its labels say what it runs, and it stays on the machine until its results were fetched.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+import shlex
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from slipway import executed, killed, parameters
+
+#: What the labels of a run begin with (roles/stack/module_utils/stack_runs.py reads them).
+LABEL = "slipway.run."
+#: In `lib`, what no run imports.
+_NO_SOURCE = {"__pycache__", ".ipynb_checkpoints"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A batch run on the machine.
+
+    `state` is created, running or ended, `exit_code` that of one that has ended, `said` what one that ended badly said last. `output` is
+    the executed notebook, in the project's folder; `origin` names the user, the computer and the folder that it was begun from.
+    """
+
+    name: str
+    project: str
+    state: str
+    exit_code: int | None
+    out_of_memory: bool
+    begun: str | None
+    ended: str | None
+    said: str | None
+    notebook: str
+    parameters: tuple[str, ...]
+    kernel: str | None
+    digest: str
+    origin: str
+    output: str
+
+    @property
+    def code(self) -> int:
+        """With what it ended: 137 only if its memory ran out. What else ends a run by force is no fault of its memory."""
+        return ENDED_FROM_OUTSIDE if self.exit_code == executed.KILLED and not self.out_of_memory else self.exit_code or 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.state != "ended"
+
+
+#: For a run that was killed, as with its machine: the code of one that was asked to end.
+ENDED_FROM_OUTSIDE = 143
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the same command does: join (or fetch) a run that there is, or begin one of this name."""
+
+    run: Run | None
+    name: str
+
+
+def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
+    """What a look at the machine has published, of one project or of all. One whose labels are not a run's is left out."""
+    found = []
+    for facts in published.get("batch_runs") or []:
+        if all(facts.get(key) for key in ("notebook", "output", "digest")) and project in (None, facts["project"]):
+            known = {key: facts.get(key) for key in Run.__dataclass_fields__}
+            found.append(Run(**known | {"parameters": tuple(facts["parameters"]), "origin": facts.get("origin") or ""}))
+    return found
+
+
+def origin(folder: Path) -> str:
+    """What tells a project's folder on this computer from others."""
+    return f"{getpass.getuser()}@{socket.gethostname()}:{folder}"
+
+
+def here(run: Run, folder: Path) -> bool:
+    """Whether the results are in this folder.
+
+    The folder that a run was begun from has them when the machine has forgotten it; any other one with the executed notebook.
+    """
+    return not run.goes_on and run.origin != origin(folder) and (folder / run.output).exists()
+
+
+def waiting(runs: Iterable[Run]) -> list[Run]:
+    """Those that go on, and those whose results are not here, by the folder that each was begun from."""
+    return [run for run in runs if run.goes_on or not here(run, Path(run.origin.partition(":")[2]))]
+
+
+def choose(found: Sequence[Run], project: str, digest: str, folder: Path, again: str = "") -> Choice:
+    """Join the run of this digest that goes on; or the one that has ended and is not here; or begin another one.
+
+    Two commands that see the same choose the same name, of which the engine has only one: so one of them begins, and the other joins.
+    With `again`, a word of its own, another one begins in any case.
+    """
+    name = f"{project}-run-{digest[:12]}"
+    if again:
+        return Choice(None, f"{name}-{again}")
+    mine = [run for run in found if run.digest == digest]
+    for candidates in ([run for run in mine if run.goes_on], [run for run in mine if not here(run, folder)]):
+        if candidates:
+            return Choice(candidates[-1], candidates[-1].name)
+    taken = {run.name for run in mine}
+    return Choice(None, next(each for number in range(len(taken) + 1) if (each := f"{name}-{number}" if number else name) not in taken))
+
+
+def digest(folder: Path, notebook: Path, words: Iterable[str], kernel: str | None) -> str:
+    """What tells a run from others: the notebook's name and cells, the parameters, the kernel, and the files in `lib`."""
+    told: list[Any] = [str(notebook), sorted(words), kernel, _cells(folder / notebook)]
+    lib = folder / "lib"
+    for place, folders, files in os.walk(lib):
+        folders[:] = sorted(set(folders) - _NO_SOURCE)
+        for name in sorted(files):
+            path = Path(place, name)
+            if path.suffix != ".pyc":
+                told.append([os.fsencode(path.relative_to(lib)).hex(), _content(path)])
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _cells(path: Path) -> Any:
+    """The cells without what a kernel gave. Of a notebook that a run has to mend, all of its bytes."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        text = json.loads(path.read_text())
+        kernel = text.get("metadata", {}).get("kernelspec", {}).get("name")
+        return [kernel, [[cell["cell_type"], "".join(cell["source"]), cell.get("metadata", {}).get("tags", [])] for cell in text["cells"]]]
+    return _content(path)
+
+
+def _content(path: Path) -> str:
+    with suppress(OSError):
+        if path.is_symlink() and not path.exists():
+            return f"-> {path.readlink()}"
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return "unreadable"
+
+
+def labels(run_digest: str, output: str, notebook: Path, words: Sequence[str], kernel: str | None, folder: Path) -> dict[str, str]:
+    """What a run's container says of it."""
+    told = {"digest": run_digest, "output": output, "notebook": str(notebook), "parameters": json.dumps(list(words))}
+    told["origin"] = origin(folder)
+    return {LABEL + key: value for key, value in (told | ({"kernel": kernel} if kernel else {})).items()}
+
+
+def document(run: Run) -> dict[str, Any]:
+    """One run of `runs --json` and `status --json`, which docs/json.md describes."""
+    told = {key: value for key, value in asdict(run).items() if key not in ("digest", "output", "parameters", "kernel", "exit_code")}
+    options = [*shlex.split(parameters.shell(run.parameters)), *(["-k", run.kernel] if run.kernel else [])]
+    return told | {"executed": run.output, "options": options, "exit_code": None if run.goes_on else run.code}
+
+
+def how(run: Mapping[str, Any]) -> str:
+    """How the run of a document went, in a few words."""
+    if run["state"] == "created":
+        return "made, and not begun"
+    if run["state"] == "running":
+        return f"running for {_ago(run['begun'])}"
+    words = {0: "every cell ran", 1: "failed", 2: "could not begin", 130: "stopped", ENDED_FROM_OUTSIDE: "ended from outside"}
+    ended = "out of memory" if run["out_of_memory"] else words.get(run["exit_code"], f"ended with {run['exit_code']}")
+    return f"{ended}, {_ago(run['ended'])} ago"
+
+
+def lines(documents: Iterable[Mapping[str, Any]], command: Callable[[str], str], folder: Path | None = None) -> list[str]:
+    """Each run for people: what, how it goes, and what to type. `folder` is the project's, else that of the run's begin."""
+    found = []
+    for run in documents:
+        begun_in = Path(run["origin"].partition(":")[2])
+        # Begun from another computer, or another folder: which one has the project here is not known.
+        place = shlex.quote(str(folder or begun_in)) if folder or run["origin"] == origin(begun_in) else "PROJECT"
+        found.append(f"Run       {run['name']}: {run['notebook']} {shlex.join(run['options'])}".rstrip())
+        found.append(f"          {how(run)}; begun from {run['origin']}")
+        if run["exit_code"] == 2 and run["said"]:
+            found.append(f"          {run['said']}")
+        if run["state"] == "ended":
+            found.append(f"          Its results are not here. Fetch them: {command('runs')} {place} --pull")
+        else:
+            found.append(f"          Stop it: {command('runs')} --stop {run['name']}")
+    return [killed.plain(line) for line in found]
+
+
+def ended(published: Mapping[str, Any]) -> list[Run]:
+    """The runs of a project that had ended, and whose results a play has brought."""
+    return of({"batch_runs": published.get("ended_runs")})
+
+
+def arrived(runs: Iterable[Run], folder: Path) -> list[str]:
+    """How each went, with where its results are."""
+    return [_here_now(run, folder) for run in runs]
+
+
+def _here_now(run: Run, folder: Path) -> str:
+    if (folder / run.output).exists():
+        return f"{run.name} has ended. {executed.line(folder / run.output)}"
+    return killed.plain(f"{run.name} has ended, and left no executed notebook: {run.said or how(document(run))}")
+
+
+def _ago(time: str | None) -> str:
+    if not time:
+        return "an unknown time"
+    seconds = max((datetime.now(UTC) - datetime.fromisoformat(time[:19]).replace(tzinfo=UTC)).total_seconds(), 0)
+    for most, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < most:
+            return f"{seconds // unit:.0f} {name}"
+    return f"{seconds // 86_400:.0f} days"

@@ -1,0 +1,174 @@
+"""A batch run over SSH: begin it on the machine, watch it, stop it. It goes on without this computer."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from slipway import plays, render, runs
+from slipway.model import Exit, RefusalError
+from slipway.signals import ToldToEndError, told_by_signals
+
+#: What SSH itself ends with, and what the line of `_follow` does if the engine does not answer, or if the container is gone.
+_NO_WAY, _NO_ENGINE, GONE = 255, 253, 254
+#: So long the connection is tried again before a run is left, and so often.
+RECONNECT_SECONDS, _EVERY = 60, 3
+
+
+class LeftError(Exception):
+    """The run goes on without this command; the text says why. `begun` is false if it is not known whether it has begun."""
+
+    def __init__(self, text: str, begun: bool = True) -> None:
+        super().__init__(text)
+        self.begun = begun
+
+
+def begin(options: argparse.Namespace, ssh_config: str, project: str, name: str, labels: Mapping[str, str], words: Sequence[str]) -> str:
+    """Begin a run of this name, and return where its executed notebook is to be, in the project's folder.
+
+    Another command may have begun it meanwhile: then there is one of it, whose output that is.
+
+    Raises RefusalError if it cannot be begun, LeftError if the connection is lost meanwhile, and what a signal raises when it has begun.
+    """
+    told = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
+    inside = ["docker", "compose", "--progress", "quiet", "run", "--detach", "--no-TTY", "--quiet-pull", "--name", name, *told, "batch"]
+    line = f"cd projects/{shlex.quote(project)} && {shlex.join([*inside, *words])} > /dev/null"
+    output = f"docker inspect --format '{{{{index .Config.Labels \"{runs.LABEL}output\"}}}}' {shlex.quote(name)}"
+    process = subprocess.Popen(
+        [*_ssh(options, ssh_config), f"({line}); {output} 2> /dev/null"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Ctrl-C does not reach it: it takes a moment, and then there is something to stop.
+        start_new_session=True,
+    )
+    try:
+        with told_by_signals():
+            found, said = process.communicate()
+    except KeyboardInterrupt:
+        process.communicate()
+        raise
+    if process.returncode == _NO_WAY:
+        raise LeftError("The connection to the machine was lost while the run was being begun.", begun=False)
+    if process.returncode:
+        raise RefusalError(f"The run cannot be begun: {said.strip()}", Exit.FAILED)
+    return found.strip()
+
+
+def found(options: argparse.Namespace, ssh_config: str, output: str) -> tuple[str, bool]:
+    """The name of the run that goes on with this output, and whether it does: one that is just being begun has no name yet.
+
+    Raises LeftError if the machine does not answer.
+    """
+    label = shlex.quote(f"label={runs.LABEL}output={output}")
+    # What begins it counts too: a container takes a moment to be there. The bracket keeps the pattern from finding this line.
+    pattern = shlex.quote(f"[{output[0]}]{re.escape(output[1:])}")
+    line = f"docker ps --filter {label} --format '{{{{.Names}}}}' | grep . || pgrep -f {pattern} > /dev/null"
+    done = subprocess.run([*_ssh(options, ssh_config), line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == _NO_WAY:
+        raise LeftError("The machine does not answer by SSH.")
+    return done.stdout.strip().partition("\n")[0], done.returncode == 0
+
+
+def follow(options: argparse.Namespace, ssh_config: str, name: str, tail: str = "all") -> int:
+    """Show what a run says, from its begin on or the last lines of that, and return its exit code, or GONE if it was removed.
+
+    A connection that is lost is tried again. Ctrl-C asks whether the run is to be stopped; without a terminal it stops it. Raises LeftError
+    if the run goes on without this command: by that answer, by SIGTERM or SIGHUP, or for want of a connection.
+    """
+    lost_at = 0.0
+    while True:
+        began = time.monotonic()
+        code = _followed(options, ssh_config, name, tail)
+        if code not in (_NO_WAY, _NO_ENGINE):
+            return code
+        what = "connection to the machine is lost" if code == _NO_WAY else "engine of the machine does not answer"
+        if not lost_at or time.monotonic() - began > RECONNECT_SECONDS / 2:
+            lost_at = time.monotonic()
+            print(f"The {what}. {name} goes on there. Trying again for {RECONNECT_SECONDS} s.", file=sys.stderr)
+        elif time.monotonic() - lost_at > RECONNECT_SECONDS:
+            raise LeftError(f"The {what}.")
+        tail = "20"
+        try:
+            with told_by_signals():
+                time.sleep(_EVERY)
+        except KeyboardInterrupt as ended:
+            raise LeftError(f"The {what}, and the command was ended.") from ended
+
+
+def stop(options: argparse.Namespace, ssh_config: str, name: str) -> None:
+    """Stop a run, which writes what it has so far."""
+    _quiet(options, ssh_config, f"docker stop {shlex.quote(name)}")
+
+
+def forget(options: argparse.Namespace, ssh_config: str, name: str) -> None:
+    """Remove the container of a run that has ended. What cannot be removed now, is by the next pull."""
+    _quiet(options, ssh_config, f"docker rm {shlex.quote(name)}")
+
+
+def interrupted(options: argparse.Namespace, ssh_config: str, name: str, why: KeyboardInterrupt) -> None:
+    """Stop the run, or raise LeftError. Who tells a command to end has not asked for its run to be stopped; Ctrl-C may have."""
+    if isinstance(why, ToldToEndError):
+        raise LeftError("The command was ended.") from why
+    if sys.stdin.isatty() and not options.yes:
+        _ask(name)
+    print(f"Stopping {name}. What there is so far is kept.", file=sys.stderr)
+    stop(options, ssh_config, name)
+
+
+def _ask(name: str) -> None:
+    try:
+        with told_by_signals():
+            answer = render.ask(f"\nStop {name} too? It goes on otherwise. [y/N] ", "")
+    except (KeyboardInterrupt, EOFError) as ended:
+        _left(ended)
+    if answer.lower() not in ("y", "yes"):
+        _left(None)
+
+
+def _left(why: BaseException | None) -> NoReturn:
+    raise LeftError("The command was ended by Ctrl-C.") from why
+
+
+def _followed(options: argparse.Namespace, ssh_config: str, name: str, tail: str) -> int:
+    quoted = shlex.quote(name)
+    # Of one that was made and not begun, as by a command that was killed in between, this is the begin.
+    line = (
+        f"state=$(docker inspect --format '{{{{.State.Status}}}}' {quoted} 2> /dev/null); "
+        f'if [ "$state" = created ]; then docker start {quoted} > /dev/null; fi; '
+        f'if [ -n "$state" ]; then docker logs --follow --tail {tail} {quoted} && code=$(docker wait {quoted} 2> /dev/null) '
+        f'&& exit "$code"; fi; '
+        f"docker version > /dev/null 2>&1 && exit {GONE}; exit {_NO_ENGINE}"
+    )
+    stdout = sys.stderr if options.json else None
+    # In a session of its own: Ctrl-C is for this command, which may ask.
+    ssh = [*_ssh(options, ssh_config), line]
+    process = subprocess.Popen(ssh, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True)
+    while True:
+        try:
+            with told_by_signals():
+                return process.wait()
+        except KeyboardInterrupt as why:
+            try:
+                interrupted(options, ssh_config, name, why)
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+
+
+def _quiet(options: argparse.Namespace, ssh_config: str, line: str) -> None:
+    nothing = subprocess.DEVNULL
+    ssh = [*_ssh(options, ssh_config), line]
+    subprocess.run(ssh, stdin=nothing, stdout=nothing, stderr=nothing, check=False, start_new_session=True)
+
+
+def _ssh(options: argparse.Namespace, ssh_config: str) -> list[str]:
+    return ["ssh", "-F", ssh_config, plays.name(options)]
