@@ -84,7 +84,10 @@ def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
 
 def origin(folder: Path) -> str:
     """What tells a project's folder on this computer from others."""
-    return f"{getpass.getuser()}@{socket.gethostname()}:{folder}"
+    user = str(os.getuid())
+    with suppress(OSError, KeyError):
+        user = getpass.getuser()
+    return f"{user}@{socket.gethostname()}:{folder}"
 
 
 def here(run: Run, folder: Path) -> bool:

@@ -17,6 +17,8 @@ from slipway.signals import ToldToEndError, told_by_signals
 
 #: What SSH itself ends with, and what the line of `_follow` does if the engine does not answer, or if the container is gone.
 _NO_WAY, _NO_ENGINE, GONE = 255, 253, 254
+#: What docker itself ends with if it cannot start a container.
+_NOT_STARTED = 125
 #: So long the connection is tried again before a run is left, and so often.
 RECONNECT_SECONDS, _EVERY = 60, 3
 
@@ -142,7 +144,7 @@ def _followed(options: argparse.Namespace, ssh_config: str, name: str, tail: str
     # Of one that was made and not begun, as by a command that was killed in between, this is the begin.
     line = (
         f"state=$(docker inspect --format '{{{{.State.Status}}}}' {quoted} 2> /dev/null); "
-        f'if [ "$state" = created ]; then docker start {quoted} > /dev/null; fi; '
+        f'if [ "$state" = created ]; then docker start {quoted} > /dev/null || exit {_NOT_STARTED}; fi; '
         f'if [ -n "$state" ]; then docker logs --follow --tail {tail} {quoted} && code=$(docker wait {quoted} 2> /dev/null) '
         f'&& exit "$code"; fi; '
         f"docker version > /dev/null 2>&1 && exit {GONE}; exit {_NO_ENGINE}"

@@ -126,6 +126,8 @@ def test_begun_and_left_and_fetched_by_the_next_pull(here: Machine) -> None:
     begun = json.loads(here.orchestrate(*words("left", 2), "--detach").stdout)
     assert (begun["state"], begun["exit_code"], begun["executed"]) == ("running", None, None)
     here.end_of_runs()
+    # What makes containers again keeps those of runs.
+    here.answer("deploy", "rows")
     text = here.orchestrate("status", "rows").stdout
     assert f"Run       {begun['run']}: ipynb/rows.ipynb -p name=left -p seconds=2" in text
     assert "Its results are not here. Fetch them: python orchestrate.py runs " in text
