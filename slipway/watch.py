@@ -57,7 +57,7 @@ def begin(options: argparse.Namespace, ssh_config: str, project: str, name: str,
     except KeyboardInterrupt:
         process.communicate()
         raise
-    if process.returncode == _NO_WAY:
+    if process.returncode == _NO_WAY or process.returncode < 0:
         raise LeftError("The connection to the machine was lost while the run was being begun.", begun=False)
     if process.returncode:
         raise RefusalError(f"The run cannot be begun: {said.strip()}", Exit.FAILED)
@@ -156,7 +156,9 @@ def _followed(options: argparse.Namespace, ssh_config: str, name: str, tail: str
     while True:
         try:
             with told_by_signals():
-                return process.wait()
+                code = process.wait()
+            # An ssh that was killed is no way, too.
+            return code if code >= 0 else _NO_WAY
         except KeyboardInterrupt as why:
             try:
                 interrupted(options, ssh_config, name, why)

@@ -19,6 +19,7 @@ from slipway.signals import ToldToEndError
 SSH = """#!/bin/bash
 echo "$4" >> {folder}/lines
 code=$(head -n 1 {folder}/codes); sed -i 1d {folder}/codes
+[ "$code" = kill ] && kill -KILL $$
 [ "$code" = wait ] && {{ : > {folder}/waits; exec sleep 60; }}
 echo said; exit "$code"
 """
@@ -51,7 +52,7 @@ def test_a_connection_that_comes_back_shows_the_last_lines(
     ssh: Callable[..., Path], options: argparse.Namespace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # The engine is started again, too.
-    lines = ssh(255, 255, 253, 0)
+    lines = ssh(255, "kill", 253, 0)
     assert watch.follow(options, "/dev/null", NAME) == 0
     tails = [line.partition("--tail ")[2].split()[0] for line in lines.read_text().splitlines()]
     assert tails == ["all", "20", "20", "20"]
@@ -153,7 +154,8 @@ def test_a_begin_that_fails(ssh: Callable[..., Path], options: argparse.Namespac
     ssh(1)
     with pytest.raises(RefusalError, match="The run cannot be begun"):
         begin(options)
-    ssh(255)
-    with pytest.raises(watch.LeftError) as left:
-        begin(options)
-    assert not left.value.begun
+    for lost in (255, "kill"):
+        ssh(lost)
+        with pytest.raises(watch.LeftError) as left:
+            begin(options)
+        assert not left.value.begun
