@@ -94,7 +94,7 @@ def had(here: Machine, name: str, seconds: int, *said: str) -> None:
 
 def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machine, tmp_path: Path) -> None:
     told = tmp_path / "told.txt"
-    command = here.begin("once", 15, told)
+    command = here.begin("once", 40, told)
     printed(told, "row 1")
     # As a computer that wakes: the connection is gone, and comes back.
     subprocess.run(["pkill", "-KILL", "-x", "ssh", "--parent", str(command.process.pid)], check=True)
@@ -105,20 +105,20 @@ def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machin
     assert "The command was ended. rows-run-" in told.read_text()
     assert "orchestrate.py runs` shows it" in told.read_text()
     (run,) = here.answer("runs", "rows")["runs"]
-    assert (run["state"], run["options"]) == ("running", ["-p", "name=once", "-p", "seconds=15"])
+    assert (run["state"], run["options"]) == ("running", ["-p", "name=once", "-p", "seconds=40"])
     assert run in here.answer("status")["runs"]
     # Neither the project nor its machine changes under it.
     for refused in (["rest", "rows"], ["resize", "t2.small"]):
         done = here.orchestrate(*refused)
         assert (done.returncode, "stop it" in done.stderr) == (3, True), done.stderr
-    command = here.begin("once", 15, told)
+    command = here.begin("once", 40, told)
     command.until(task("Fetch what a run made"))
     end(here, command.process, signal.SIGKILL)
     assert "this command joins it" in told.read_text()
     assert "row 0" in told.read_text()
     done = here.orchestrate("remove", "rows")
     assert (done.returncode, run["name"] in done.stderr) == (3, True), done.stderr
-    had(here, "once", 15, "it is not run again")
+    had(here, "once", 40, "it is not run again")
     assert here.answer("runs")["runs"] == []
 
 
