@@ -94,7 +94,7 @@ def had(here: Machine, name: str, seconds: int, *said: str) -> None:
 
 def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machine, tmp_path: Path) -> None:
     told = tmp_path / "told.txt"
-    command = here.begin("once", 40, told)
+    command = here.begin("once", 25, told)
     printed(told, "row 1")
     # As a computer that wakes: the connection is gone, and comes back.
     subprocess.run(["pkill", "-KILL", "-x", "ssh", "--parent", str(command.process.pid)], check=True)
@@ -105,20 +105,15 @@ def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machin
     assert "The command was ended. rows-run-" in told.read_text()
     assert "orchestrate.py runs` shows it" in told.read_text()
     (run,) = here.answer("runs", "rows")["runs"]
-    assert (run["state"], run["options"]) == ("running", ["-p", "name=once", "-p", "seconds=40"])
-    assert run in here.answer("status")["runs"]
-    # Neither the project nor its machine changes under it.
-    for refused in (["rest", "rows"], ["resize", "t2.small"]):
-        done = here.orchestrate(*refused)
-        assert (done.returncode, "stop it" in done.stderr) == (3, True), done.stderr
-    command = here.begin("once", 40, told)
+    assert (run["state"], run["options"]) == ("running", ["-p", "name=once", "-p", "seconds=25"])
+    command = here.begin("once", 25, told)
     command.until(task("Fetch what a run made"))
     end(here, command.process, signal.SIGKILL)
     assert "this command joins it" in told.read_text()
     assert "row 0" in told.read_text()
     done = here.orchestrate("remove", "rows")
     assert (done.returncode, run["name"] in done.stderr) == (3, True), done.stderr
-    had(here, "once", 40, "it is not run again")
+    had(here, "once", 25, "it is not run again")
     assert here.answer("runs")["runs"] == []
 
 
@@ -143,6 +138,11 @@ def test_begun_and_left_and_fetched_by_the_next_pull(here: Machine) -> None:
 
 def test_stopped_by_its_name(here: Machine) -> None:
     begun = json.loads(here.orchestrate(*words("stopped", 100), "--detach").stdout)
+    assert [run["name"] for run in here.answer("status")["runs"]] == [begun["run"]]
+    # Neither the project nor its machine changes under it.
+    for refused in (["rest", "rows"], ["resize", "t2.small"]):
+        done = here.orchestrate(*refused)
+        assert (done.returncode, "stop it" in done.stderr) == (3, True), done.stderr
     wrong = here.orchestrate("runs", "--forget", begun["run"])
     assert (wrong.returncode, f"Stop it first: --stop {begun['run']}" in wrong.stderr) == (3, True), wrong.stderr
     (run,) = here.answer("runs", "--stop", begun["run"])["runs"]
