@@ -55,13 +55,16 @@ class Engine(http.client.HTTPConnection):
         """GET a path, and return so many bytes of what it answers. The connection is of no use afterwards."""
         return self._answer("GET", path, query, most)
 
-    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:
+    def opened(self, path: str, method: str = "GET", /, **query: Any) -> http.client.HTTPResponse:
+        """The answer to a path, to be read in parts."""
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
-        body = answer.read(most)
         if answer.status not in (200, 204, 304):
-            raise OSError(f"{path}: {answer.status} {body[:200]!r}")
-        return body
+            raise OSError(f"{path}: {answer.status} {answer.read(200)!r}")
+        return answer
+
+    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:
+        return self.opened(path, method, **query).read(most)
 
 
 def answers() -> bool:
