@@ -12,7 +12,7 @@ _UNKNOWN = "unknown"
 #: What is not compared, and what is not looked for in containers.
 _UNCOMPARED = "what expires by itself, and caches (~/.cache)"
 _NOTHING_LOST = "nothing: no container held files of yours outside of the home and work/, or packages that were installed by hand"
-_TO_KEEP = "a project's packages: adopt writes them into its image; what `pip install --user` installs is kept in the home"
+_TO_KEEP = "such packages: adopt writes those of a project into its image, and `pip install --user` installs into the home, which is kept"
 #: So many paths, and so many packages, are shown of a container.
 _MOST_SHOWN = 5
 
