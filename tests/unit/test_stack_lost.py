@@ -35,10 +35,14 @@ def files(*paths: str, service: str = "jupyter", mounts: tuple[str, ...] = (), o
         pytest.param(("C /etc/jupyter/server.py",), [("/etc/jupyter/server.py", 1)], id="a changed file of the image"),
         pytest.param(("D /etc/jupyter/server.py",), [], id="a removed file of the image, which comes back"),
         pytest.param(("C /opt", "A /opt/new", "A /opt/new/a", "A /opt/new/sub", "A /opt/new/sub/b"), [("/opt/new/", 2)], id="a new folder"),
-        pytest.param(("A /opt/new", "A /opt/new/a", "A /opt/newer"), [("/opt/new/a", 1), ("/opt/newer", 1)], id="a name that begins another"),
+        pytest.param(
+            ("A /opt/new", "A /opt/new/a", "A /opt/newer"), [("/opt/new/a", 1), ("/opt/newer", 1)], id="a name that begins another"
+        ),
         pytest.param(("C /tmp", "A /tmp/a", "A /var/tmp/b", "C /run", "A /run/c", "A /var/log/d"), [], id="what passes"),
-        pytest.param(("C /run", "A /tmpfile", "A /runner/a"), [("/runner/a", 1), ("/tmpfile", 1)], id="names that begin as those that pass"),
-        pytest.param((f"C {SITE}/numpy/__pycache__", f"A {SITE}/numpy/__pycache__/a.nbi", "A /opt/a.pyc", "A /opt/.cache/b"), [], id="caches"),
+        pytest.param(("C /run", "A /runner/a", "A /varied"), [("/runner/a", 1), ("/varied", 1)], id="names that begin as those that pass"),
+        pytest.param(
+            (f"C {SITE}/numpy/__pycache__", f"A {SITE}/numpy/__pycache__/a.nbi", "A /opt/a.pyc", "A /opt/.cache/b"), [], id="caches"
+        ),
         pytest.param(("C /var/lib/apt/lists", "A /var/lib/apt/lists/a", "A /var/cache/apt/b"), [], id="apt-get update"),
         pytest.param(("C /root", "A /root/.bash_history", "A /root/.python_history"), [], id="what a shell has left"),
         pytest.param(("C /root", "A /root/notes"), [("/root/notes", 1)], id="a file of root's"),
