@@ -27,6 +27,15 @@ RECEIPT = {
     "from": "t2.micro",
     "to": "t2.medium",
     "downtime_s": 30.0,
+    "lost": [
+        {
+            "stack": "adult",
+            "service": "jupyter",
+            "files": 0,
+            "paths": [],
+            "packages": [{"kind": "pip", "name": "humanize", "version": "4.13.0", "asked": True}],
+        }
+    ],
     "fingerprints": {"adult.redis": {"before": "1 key", "after": "1 key", "equal": True}},
 }
 
@@ -117,7 +126,7 @@ def documented(title: str) -> set[str]:
 
 def test_the_receipt() -> None:
     seconds = {"up": 41.0, "run": 12.0, "down": 39.0, "total": 95.0}
-    down = RECEIPT | {"from": "t2.medium", "to": "t2.micro", "downtime_s": 25.0}
+    down = RECEIPT | {"from": "t2.medium", "to": "t2.micro", "downtime_s": 25.0, "lost": []}
     document = receipt.burst_document(
         TAGS | PRICES | {"since": hours_ago(1)}, {"resize": RECEIPT}, {"resize": down}, seconds, {"peak_mib": 612, "limit_mib": 3467}
     )
@@ -130,6 +139,7 @@ def test_the_receipt() -> None:
         "Memory    peak 612 MiB, of 3467 MiB",
         "Price     1.00 h at 0.0536 USD, 0.0536 USD in all; 0.0348 USD more than t2.micro",
         "Data      equal both ways: adult.redis",
+        "Lost      packages in adult's jupyter: humanize 4.13.0 (pip)",
     ):
         assert words in text
     different = {"adult.redis": RECEIPT["fingerprints"]["adult.redis"] | {"equal": False}}  # type: ignore[index]
