@@ -114,6 +114,15 @@ def test_packages_what_was_asked_for_first() -> None:
     assert [(each["name"], each["asked"]) for each in found] == [("zz", True), ("tree", False), ("along", False)]
 
 
+def test_what_the_next_container_has_too_is_not_lost() -> None:
+    packages = [{"kind": "pip", "name": name, "version": "1", "asked": True, "path": f"{SITE}/{name}-1.dist-info/RECORD"} for name in "ab"]
+    found = {"stack": "s", "service": "jupyter", "files": 1, "paths": [{"path": "/opt/x", "files": 1}], "packages": packages}
+    left = rules.without(found, {packages[0]["path"]})
+    assert rules.told([left]) == ["1 file in s's jupyter: /opt/x", "packages in s's jupyter: b 1"]
+    many = found | {"files": 0, "packages": [packages[0] | {"version": None}] * 7}
+    assert rules.told([many]) == ["packages in s's jupyter: a, a, a, a, a and 2 more"]
+
+
 def losses(number: int, packages: int = 0) -> dict[str, Any]:
     return {"stack": "a", "service": "jupyter", "files": number, "paths": [], "packages": ["p"] * packages}
 

@@ -17,11 +17,13 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from ansible.module_utils.stack_engine import Engine, of_project
-from ansible.module_utils.stack_lost_rules import Book, Files, Here, book, candidates, changes, packages
+from ansible.module_utils.stack_lost_rules import Book, Files, Here, book, candidates, changes, packages, without
 
 MIB = 1024 * 1024
 #: The file in a stack's folder, from before the stop on.
 RECORD = "lost.json"
+#: By which a container is known.
+DIGITS = 12
 #: For the engine to compare a container with its image.
 SECONDS = 300
 #: So many are looked at in all, and in one folder that was made by hand, whether they are folders with nothing in them; the others count as
@@ -35,6 +37,19 @@ def here(stack: str) -> list[Here]:
     """What each container of a stack's services would take with it. Raises OSError and ValueError."""
     found = of_project(stack, Engine(SECONDS).ask("/containers/json", all="1", size="1"))
     return [_one(stack, service, found[service]) for service in sorted(found)]
+
+
+def gone(stack: str, losses: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Those of these containers that are not there any more, without the packages that their successors have too. Raises OSError."""
+    now = of_project(stack, Engine().ask("/containers/json", all="1"))
+    ids = {each["Id"][:DIGITS] for each in now.values()}
+    found = {}
+    for key, each in losses.items():
+        if key not in ids:
+            after = now.get(each["service"])
+            paths = [package["path"] for package in each["packages"]]
+            found[key] = without(each, {path for path in paths if after and _mode(after["Id"], path) is not None})
+    return {key: each for key, each in found.items() if each["files"] or each["packages"]}
 
 
 def recorded(directory: str) -> dict[str, Any]:
@@ -61,7 +76,7 @@ def _one(stack: str, service: str, container: Mapping[str, Any]) -> Here:
     running = container["State"] == "running"
     # Into many a container nothing was written. To compare one with its image takes a second for 20,000 files.
     if not container.get("SizeRw"):
-        return Here(container["Id"], running, losses)
+        return Here(container["Id"][:DIGITS], running, losses)
     mounts = [mount["Destination"] for mount in container["Mounts"]]
     books: list[Book] = []
     asked: set[str] = set()
@@ -85,10 +100,11 @@ def _one(stack: str, service: str, container: Mapping[str, Any]) -> Here:
             looks = looked.total() < MOST_LOOKED and looked[each.top] < MOST_LOOKED_OF_ONE
             if looks:
                 looked[each.top] += 1
-            if not (looks and _is_folder(container["Id"], each.path)):
+            # Of a folder that nothing else is in, nothing is lost.
+            if not (looks and (_mode(container["Id"], each.path) or 0) & _FOLDER):
                 files.add(each)
     found_here = {"files": files.total, "paths": files.paths(), "packages": packages(books, asked, brought)}
-    return Here(container["Id"], running, losses | found_here)
+    return Here(container["Id"][:DIGITS], running, losses | found_here)
 
 
 @contextmanager
@@ -152,10 +168,10 @@ def _asked_of_apt(container: str, books: Iterable[Book]) -> set[str]:
     return {found.path for found in books if found.kind == "apt" and found.name not in along}
 
 
-def _is_folder(container: str, path: str) -> bool:
-    """Whether it is a folder, which has nothing in it. What has a name that is no UTF-8 cannot be asked for, and counts as a file."""
+def _mode(container: str, path: str) -> int | None:
+    """Go's word for what a path is; none if there is no such path, or its name is no UTF-8, which cannot be asked for."""
     with closing(Engine(SECONDS)) as engine, suppress(OSError, ValueError):
         answer = engine.opened(f"/containers/{container}/archive", "HEAD", path=path)
         said = json.loads(base64.b64decode(answer.headers["X-Docker-Container-Path-Stat"]))
-        return bool(said["mode"] & _FOLDER)
-    return False
+        return int(said["mode"])
+    return None

@@ -124,7 +124,13 @@ def packages(books: Iterable[Book], asked: Container[str], owned: Container[int]
     # What pip has written over with the same version is as the image has it. Of Debian's packages the path says no version.
     listed = [each for each in books if (each.new or each.kind == "apt") and not (each.kind == "pip" and hash(each.path) in owned)]
     found = {
-        (each.kind, each.name): {"kind": each.kind, "name": each.name, "version": each.version, "asked": each.path in asked}
+        (each.kind, each.name): {
+            "kind": each.kind,
+            "name": each.name,
+            "version": each.version,
+            "asked": each.path in asked,
+            "path": each.path,
+        }
         for each in listed
     }
     return sorted(found.values(), key=lambda each: (not each["asked"], each["kind"], each["name"].lower()))
@@ -156,6 +162,11 @@ def refused(recorded: Container[str], here: Sequence[Here], halfway: bool) -> li
     return [each.losses for each in here if each.losses["files"] and not halfway and (each.running or each.id not in recorded)]
 
 
+def without(losses: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
+    """What is lost, without the packages whose books the next container has too: its image may be another one."""
+    return {**losses, "packages": [each for each in losses["packages"] if each["path"] not in there]}
+
+
 def plain(word: str) -> str:
     """A path as a terminal may show it, in one line."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode() for letter in word)
@@ -168,6 +179,19 @@ def files_text(losses: Mapping[str, Any], most: int = 5) -> str:
     words = [plain(row["path"]) + (f" ({row['files']:,} files)" if row["files"] > 1 else "") for row in rows]
     words += [f"and {losses['files'] - named:,} more"] * (losses["files"] > named)
     return f"{losses['files']:,} file{'s' * (losses['files'] != 1)} in {losses['stack']}'s {losses['service']}: {', '.join(words)}"
+
+
+def packages_text(losses: Mapping[str, Any], most: int = 5) -> str:
+    """`packages in slipway's jupyter: humanize 4.13.0, tree and 3 more`."""
+    words = [plain(f"{each['name']} {each['version'] or ''}".rstrip()) for each in losses["packages"]]
+    more = f" and {len(words) - most:,} more" if len(words) > most else ""
+    return f"packages in {losses['stack']}'s {losses['service']}: {', '.join(words[:most])}{more}"
+
+
+def told(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for the files, and one for the packages, of each container."""
+    lines = [files_text(each) for each in found if each["files"]]
+    return lines + [packages_text(each) for each in found if each["packages"]]
 
 
 def refusal(found: Sequence[Mapping[str, Any]]) -> str:
