@@ -178,6 +178,15 @@ def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.Capt
     assert said in capsys.readouterr().err
 
 
+def test_files_are_lost_by_a_burst_alone_and_on_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", str(NOTEBOOK), "--lose-files"]) == Exit.BAD_INPUT
+    assert "--lose-files: cannot be used without --on" in capsys.readouterr().err
+    options = arguments.parse(["run", str(NOTEBOOK), "--on", "t2.medium", "--lose-files"])
+    # The way back gets what names the machine alone.
+    assert arguments.variables(options)["stack_lose_files"] is arguments.common(options)["stack_lose_files"] is True
+    assert "stack_lose_files" not in arguments.variables(arguments.parse(["resize", "t2.medium"]))
+
+
 def test_a_dry_run_is_one_of_a_burst(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", str(NOTEBOOK), "--dry-run"]) == 2
     assert "--on TYPE" in capsys.readouterr().err

@@ -201,7 +201,7 @@ def refusal(found: Sequence[Mapping[str, Any]]) -> str:
         [
             "A resize makes the containers again, and files outside of the home and work/ would be lost:",
             *lines,
-            "Nothing was stopped. Move them into work/ or the home (/home/jovyan). Or accept their loss: the same command with "
-            "--lose-files; with Ansible alone, stack_lose_files=true.",
+            "Nothing was stopped. Move them into work/ or the home (/home/jovyan). Or accept their loss: "
+            "`resize` and `run --on` take --lose-files; with Ansible alone, stack_lose_files=true.",
         ]
     )
