@@ -77,7 +77,9 @@ def told(document: Mapping[str, Any], deploy: str) -> str:
                 f"          that of {DOCKERFILE}, where `adopt` without --keep writes the packages.",
             ]
         )
-    lines = [f"Added     {each['kind']}  {each['line']}" for each in document["added"]]
+    kept = {_key(kind, each["line"]) for kind, each in _each(document["packages"]) if each["home"] and each["line"]}
+    note = " (it is in the home, which is kept; the image has it from the next deploy on, also on another machine)"
+    lines = [f"Added     {each['kind']}  {each['line']}{note * (each['name'] in kept)}" for each in document["added"]]
     lines += [f"Left      {each['kind']}  {each['name']}: {each['why']}" for each in document["left"]]
     if document["added"]:
         lines += [f"Changed   {DOCKERFILE}", f"Next: {deploy}"]
@@ -126,6 +128,7 @@ def _remark(each: Mapping[str, Any]) -> str:
     source = each["line"].partition(" @ ")[2] if each["line"] else ""
     words = [
         "" if each["asked"] else "came along",
+        "in the home, which is kept" if each["home"] else "",
         f"from {source}" if source else "",
         f"not to be adopted: {each['why']}" if each["why"] else "",
     ]

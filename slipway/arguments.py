@@ -16,6 +16,7 @@ TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 _COMMON = {
     "name": "slipway_name",
     "region": "slipway_region",
+    "lose_files": "stack_lose_files",
 }
 _RESIZE = {
     "type": "ec2_resize_type",
@@ -112,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     resize.add_argument("--fallback", nargs="+", metavar="TYPE", help="types to be tried, in order, where EC2 has none of the wanted one")
     resize.add_argument("--max-price", metavar="USD", help="what a type may cost at most per hour, with disk and address")
     resize.add_argument("--rollback", action="store_true", help="undo a resize that was left half-way")
+    _add_lose_files(resize)
     _add_projects(add)
     _add_memory(add)
     status = add("status", "show the instance, each service with its health and memory, and the URL")
@@ -134,6 +136,11 @@ def _parser() -> argparse.ArgumentParser:
     lab = add("lab", "the local EC2")
     lab.add_argument("action", choices=["up", "down", "status", "reset"], help="down and reset remove its instances with their data")
     return parser
+
+
+def _add_lose_files(command: argparse.ArgumentParser) -> None:
+    text = "go on though the containers hold files outside of the home and work/, which are lost as they are made again"
+    command.add_argument("--lose-files", action="store_true", help=text)
 
 
 def _add_settings(command: argparse.ArgumentParser) -> None:
@@ -191,6 +198,7 @@ def _add_projects(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     run.add_argument("--again", action="store_true", help="another run, although the same one goes on or has results that are not here")
     run.add_argument("--on", metavar="TYPE", help="on a larger type, for this run only; auto: the cheapest one that fits")
     run.add_argument("--dry-run", action="store_true", help="with --on: check everything, print the plan, and change nothing")
+    _add_lose_files(run)
     listed = add("runs", "list the batch runs that go on, and those whose results are not here")
     listed.add_argument("project", nargs="?", metavar="PROJECT", help="a project's folder, or its name on the machine (default: all)")
     listed.add_argument("--pull", action="store_true", help="fetch what the project's runs gave (default: of the nearest slipway.yml)")

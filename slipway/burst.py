@@ -23,6 +23,8 @@ def run(options: argparse.Namespace) -> Exit:
         return _on(options)
     if "dry_run" in options:
         raise RefusalError("--dry-run: cannot be used without --on. Allowed: --on TYPE, whose plan it shows.", Exit.BAD_INPUT)
+    if "lose_files" in options:
+        raise RefusalError("--lose-files: cannot be used without --on. Allowed: --on TYPE, which makes containers again.", Exit.BAD_INPUT)
     return batch.run(options)
 
 
@@ -48,7 +50,7 @@ def _on(options: argparse.Namespace) -> Exit:
         plan = _plan(options)
     if plan.failure:
         return plays.failed(options, plan, plan.failure)
-    document = plan.published["resize_plan"] | {"notebook": str(job.notebook)}
+    document = receipt.plan_document(plan.published) | {"notebook": str(job.notebook)}
     _refuse_smaller(options, document)
     if check:
         print(render.as_json(document) if options.json else receipt.burst_plan_text(document, plays.name(options)))

@@ -121,7 +121,7 @@ def _resize(options: argparse.Namespace) -> Exit:
         plan = plays.play("resize", "playbooks/resize.yml", options, variables, Progress(check=True), check=True)
         if plan.failure:
             return plays.failed(options, plan, plan.failure)
-        document = plan.published["resize_plan"]
+        document = receipt.plan_document(plan.published)
         if check:
             print(render.as_json(document) if options.json else receipt.plan_text(document, plays.name(options)))
             return Exit.DONE

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.killed import plain
+
 _UNKNOWN = "unknown"
-#: What does not come along, and what is not compared.
-_LEFT = "what Jupyter's container holds outside of the home and work/ does not come along, as packages by apt, or by pip without --user"
+#: What is not compared, and what is not looked for in containers.
 _UNCOMPARED = "what expires by itself, and caches (~/.cache)"
+_NOTHING_LOST = "nothing: no container held files of yours outside of the home and work/, or packages that were installed by hand"
+_TO_KEEP = "such packages: adopt writes those of a project into its image, and `pip install --user` installs into the home, which is kept"
+#: So many paths, and so many packages, are shown of a container.
+_MOST_SHOWN = 5
+
+
+def plan_document(published: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of `resize --dry-run`, by what was published; docs/json.md describes it."""
+    return {**published["resize_plan"], "lost": published.get("lost", [])}
+
+
+def lost_lines(lost: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What only containers hold, that are made again: files and packages."""
+    lines = [f"Lost      {_files(each)}" for each in lost if each["files"]]
+    lines += [f"Lost      {_packages(each)}" for each in lost if each["packages"]]
+    return lines + [f"Keep      {_TO_KEEP}"] * any(each["packages"] for each in lost)
+
+
+def _files(each: Mapping[str, Any]) -> str:
+    rows = each["paths"][:_MOST_SHOWN]
+    words = [plain(row["path"]) + (f" ({row['files']:,} files)" if row["files"] > 1 else "") for row in rows]
+    more = each["files"] - sum(row["files"] for row in rows)
+    words += [f"and {more:,} more"] * (more > 0)
+    return f"{each['files']:,} file{'s' * (each['files'] != 1)} in {each['stack']}'s {each['service']}: {', '.join(words)}"
+
+
+def _packages(each: Mapping[str, Any]) -> str:
+    asked = [package for package in each["packages"] if package["asked"]] or each["packages"]
+    words = [
+        f"{plain(package['name'])}{' ' + plain(package['version']) if package['version'] else ''} ({package['kind']})"
+        for package in asked[:_MOST_SHOWN]
+    ]
+    more, along = len(asked) - len(words), len(each["packages"]) - len(asked)
+    words += [f"and {more:,} more"] * (more > 0)
+    came = f"; {along:,} more came along with them" if along else ""
+    return f"packages in {each['stack']}'s {each['service']}: {', '.join(words)}{came}"
 
 
 def plan_text(plan: Mapping[str, Any], name: str) -> str:
@@ -28,7 +65,7 @@ def plan_text(plan: Mapping[str, Any], name: str) -> str:
         lines.append(f"Else      {', '.join(plan['candidates'][1:])}, where EC2 has no {wanted} to give")
     lines.append(f"At last   {origin} comes back where nothing else can be had")
     lines.append("Checked   the instance, the types, the zone, the permissions, the host, the services' memory")
-    lines.append(f"Mind      {_LEFT} (diff shows these, adopt keeps them)")
+    lines += lost_lines(plan["lost"])
     lines += [f"Mind      {what}" for what in plan["caveats"]]
     lines += [f"Not seen  {what}" for what in plan["unknown"]]
     if plan["halfway"]:
@@ -52,7 +89,8 @@ def text(receipt: Mapping[str, Any]) -> str:
         same = "equal" if found["equal"] else f"DIFFERENT, after: {found['after']}"
         lines.append(f"  {store:<{width}} {found['before']}  {same}")
     if receipt["fingerprints"]:
-        lines += [f"Not compared: {_UNCOMPARED}", f"New       the containers: {_LEFT}"]
+        lines.append(f"Not compared: {_UNCOMPARED}")
+    lines += lost_lines(receipt["lost"]) or [f"Lost      {_NOTHING_LOST}"]
     lines += [f"Refused   {each['type']}: {each['code']}: {each['message']}" for each in receipt["refusals"]]
     lines += [f"Not seen  {each}" for each in receipt["unknown"]]
     lines += [f"Snapshot  {each}; it costs until you remove it" for each in receipt["snapshots"]]
@@ -72,7 +110,8 @@ def burst_plan_text(plan: Mapping[str, Any], name: str) -> str:
 def burst_price_line(plan: Mapping[str, Any]) -> str:
     """What is told before a burst begins."""
     wanted, origin, prices = plan["candidates"][0], plan["origin"], plan["price_per_hour"]
-    return f"{wanted} for this run: {_usd(prices[wanted])} per hour ({origin}: {_usd(prices[origin])}), with disk and address."
+    price = f"{wanted} for this run: {_usd(prices[wanted])} per hour ({origin}: {_usd(prices[origin])}), with disk and address."
+    return "\n".join([price, *lost_lines(plan["lost"])])
 
 
 def cost(tags: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,6 +157,7 @@ def burst_document(
         "peak_mib": run.get("peak_mib"),
         "limit_mib": run.get("limit_mib"),
         **cost(tags),
+        "lost": [each for way in ways for each in way.get("lost", [])],
         "fingerprints": {store: all(found["equal"] for name, found in compared if name == store) for store in sorted(dict(compared))},
     }
 
@@ -140,6 +180,7 @@ def burst_text(burst: Mapping[str, Any]) -> str:
             f"Memory    peak {peak}, of {limit}",
             f"Price     {_spent(burst, burst['from'])}",
             f"Data      {'DIFFERENT: ' + ', '.join(different) if different else equal}",
+            *lost_lines(burst["lost"]),
         ]
     )
 

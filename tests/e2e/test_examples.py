@@ -192,4 +192,10 @@ def test_packages_installed_by_hand(examples: Checkout) -> None:
     assert "temporary" in kept.stdout + kept.stderr
     image = "docker run --rm --network none slipway/adult:by-hand python -c 'import tinyhtml'"
     examples.on_host(image)
+    # What was adopted comes with the new image; a file is lost with the container, and named.
+    examples.on_host("docker exec adult-jupyter-1 touch /opt/conda/mine.txt")
+    deployed = examples.orchestrate("deploy", "examples/adult")
+    assert deployed.returncode == 0, deployed.stderr
+    (lost,) = (line for line in deployed.stderr.splitlines() if "Lost with containers" in line)
+    assert lost.endswith("1 file in adult's jupyter: /opt/conda/mine.txt")
     dockerfile.write_text(before)

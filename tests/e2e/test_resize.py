@@ -35,6 +35,22 @@ CLASSIFY = (
 )
 #: 80 MB of keys.
 WASTE = 'for i = 1, 80 do redis.call("set", "waste" .. i, string.rep("x", 1000000)) end'
+#: What only Jupyter's container holds: a package as pip leaves it, files of a user's, and what is not meant to stay.
+ODD = '/opt/conda/mine/{{ 1+1 }} "é'
+BY_HAND = """
+import pathlib, site
+folder, mine = pathlib.Path(site.getsitepackages()[0]), pathlib.Path(ODD)
+info = folder / "by_hand-1.0.dist-info"
+info.mkdir()
+for name, text in (("METADATA", "Metadata-Version: 2.1\\nName: by-hand\\nVersion: 1.0"), ("REQUESTED", ""), ("INSTALLER", "pip")):
+    (info / name).write_text(text)
+(folder / "by_hand.py").write_text("")
+names = ["by_hand.py", *(f"{info.name}/{each.name}" for each in info.iterdir()), f"{info.name}/RECORD"]
+(info / "RECORD").write_text("".join(f"{name},,\\n" for name in names))
+mine.parent.mkdir()
+for path in (mine, *(mine.with_name(str(number)) for number in range(2000)), pathlib.Path("/tmp/passing")):
+    path.write_text("mine")
+"""
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,24 @@ def test_larger_and_smaller_again_with_nothing_lost(resizable: Machine) -> None:
     assert "redis uses" in refused.stderr
     assert "fewer keys" in refused.stderr
     resizable.on_host(redis("del", *(f"waste{each}" for each in range(1, 81))))
-    down = there(resizable, "t2.micro")
+    # What only the container holds stops it, unless that is accepted.
+    assert up["lost"] == []
+    resizable.on_host(holdings.PYTHON, stdin=f"ODD = {ODD!r}\n{BY_HAND}")
+    asked = len(resizable.requests())
+    refused = resizable.orchestrate("resize", "t2.micro")
+    assert refused.returncode == 3, refused.stdout + refused.stderr
+    assert "  2,001 files in slipway's jupyter: /opt/conda/mine/ (2,001 files)\n" in refused.stderr
+    assert "--lose-files" in refused.stderr
+    assert changes(resizable.requests()[asked:]) == []
+    lost = resizable.answer("resize", "t2.micro", "--dry-run", "--lose-files")["lost"]
+    assert [(each["stack"], each["service"], each["files"], each["paths"]) for each in lost] == [
+        ("slipway", "jupyter", 2001, [{"path": "/opt/conda/mine/", "files": 2001}])
+    ]
+    (package,) = lost[0]["packages"]
+    assert package.pop("path").endswith("/site-packages/by_hand-1.0.dist-info/RECORD")
+    assert package == {"kind": "pip", "name": "by_hand", "version": "1.0", "asked": True}
+    down = there(resizable, "t2.micro", "--lose-files")
+    assert [(each["files"], [package["name"] for package in each["packages"]]) for each in down["lost"]] == [(2001, ["by_hand"])]
     assert limits(resizable) == (1024, 1.0)
     assert down["fingerprints"]["redis"] == up["fingerprints"]["redis"]
 
@@ -162,7 +195,10 @@ def test_fault(resizable: Machine, row: Row) -> None:
 
 def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_command(resizable: Machine) -> None:
     wanted = other(resizable)
-    command = started(resizable, ["resize", wanted])
+    resizable.on_host(
+        holdings.PYTHON, stdin=f"open({(odd := '/opt/conda/{{ 1+1 }} é')!r}, 'w').close(); open('/opt/conda/b', 'w').write('b')"
+    )
+    command = started(resizable, ["resize", wanted, "--lose-files"])
     command.until(task(DOWN))
     for words in (["up"], ["open"], ["destroy", "slipway"], ["resize", "t2.large"], ["lab", "down", "--yes"]):
         second = resizable.orchestrate(*words)
@@ -175,7 +211,10 @@ def test_others_wait_while_it_runs_and_a_cut_network_is_mended_by_the_same_comma
         refused = resizable.orchestrate(*words)
         assert refused.returncode == 3, refused.stderr
         assert "was left half-way" in refused.stderr
-    assert resizable.answer("resize", wanted)["outcome"] == "resized"
+    # What was accepted once is not asked for again, and not forgotten.
+    done = resizable.answer("resize", wanted)
+    assert done["outcome"] == "resized"
+    assert [each["paths"] for each in done["lost"]] == [[{"path": path, "files": 1} for path in ("/opt/conda/b", odd)]]
     whole(resizable, wanted)
 
 

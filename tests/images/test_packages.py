@@ -27,6 +27,7 @@ from slipway import adopt
 from tests.conftest import PROJECT
 from tests.images.boxes import LABELS, Box
 from tests.images.test_jupyter import get
+from tests.modules import load
 
 TOKEN, PASSWORD = "t0ken-of-the-test-0123456789", "passw0rd-of-the-test-012345"
 ENVIRONMENT = PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter" / "slipway_environment.py"
@@ -82,7 +83,12 @@ def base(client: docker.DockerClient, image: Callable[[str], str]) -> Iterator[s
         "repository/slipway-tool/DEBIAN/control": control("slipway-tool", "slipway-library"),
         "repository/slipway-library/DEBIAN/control": control("slipway-library"),
     }
-    wheels = [("slipway-asked", "1.2", "slipway-along"), ("slipway-along", "0.3", ""), ("slipway-file", "1.0", "")]
+    wheels = [
+        ("slipway-asked", "1.2", "slipway-along"),
+        ("slipway-along", "0.3", ""),
+        ("slipway-file", "1.0", ""),
+        ("slipway-home", "1.0", ""),
+    ]
     wheels += [("slipway-told", version, "") for version in ("1.0", "1.1")]
     files |= {f"repository/{name}": content for name, content in (wheel(*each) for each in wheels)}
     context = io.BytesIO()
@@ -215,6 +221,7 @@ def used(fresh: Project) -> Project:
     box = fresh.box.wait_healthy()
     box.out("pip", "install", "slipway-asked", "slipway-told==1.1")
     box.out("pip", "install", "/repository/slipway_file-1.0-py3-none-any.whl")
+    box.out("pip", "install", "--user", "slipway-home")
     box.out("pip", "uninstall", "--yes", "papermill")
     # What lies in the project's folder is no package of the container.
     box.out("sh", "-c", "mkdir -p work/slipway_own.egg-info && echo 'Name: slipway-own\nVersion: 1' > work/slipway_own.egg-info/PKG-INFO")
@@ -230,16 +237,18 @@ def found(used: Project) -> dict[str, Any]:
 
 def test_what_was_installed_by_hand_is_told(found: dict[str, Any]) -> None:
     assert found["apt"] == [
-        {"name": "slipway-tool", "was": None, "now": "1.0-1", "asked": True, "line": "slipway-tool", "why": None},
-        {"name": "slipway-library", "was": None, "now": "1.0-1", "asked": False, "line": None, "why": None},
+        {"name": "slipway-tool", "was": None, "now": "1.0-1", "asked": True, "home": False, "line": "slipway-tool", "why": None},
+        {"name": "slipway-library", "was": None, "now": "1.0-1", "asked": False, "home": False, "line": None, "why": None},
     ]
     pip = {each["name"]: each for each in found["pip"]}
-    assert set(pip) == {"slipway-asked", "slipway-along", "slipway-told", "slipway-file", "papermill"}
+    assert set(pip) == {"slipway-asked", "slipway-along", "slipway-told", "slipway-file", "slipway-home", "papermill"}
+    assert [name for name, each in pip.items() if each["home"]] == ["slipway-home"]
     assert pip["slipway-asked"] == {
         "name": "slipway-asked",
         "was": None,
         "now": "1.2",
         "asked": True,
+        "home": False,
         "line": "slipway-asked==1.2",
         "why": None,
     }
@@ -254,7 +263,10 @@ def test_the_dockerfile_that_adopt_writes_brings_the_same(
 ) -> None:
     settings = {"packages": {"pip": [], "apt": []}}
     document = adopt.adopt(tmp_path, settings, found)
-    assert [each["line"] for each in document["added"]] == ["slipway-tool", "slipway-asked==1.2", "slipway-told==1.1", "slipway-along==0.3"]
+    lines = ["slipway-tool", "slipway-asked==1.2", "slipway-home==1.0", "slipway-told==1.1", "slipway-along==0.3"]
+    assert [each["line"] for each in document["added"]] == lines
+    told = adopt.told(document | {"packages": found}, "deploy").splitlines()
+    assert [line.split()[2] for line in told if "in the home, which is kept" in line] == ["slipway-home==1.0"]
     assert {each["name"] for each in document["left"]} == {"slipway-file", "papermill"}
     assert adopt.adopt(tmp_path, settings, found)["added"] == []
     tag = f"{base}-adopted"
@@ -268,6 +280,41 @@ def test_the_dockerfile_that_adopt_writes_brings_the_same(
     finally:
         built.remove()
         client.images.remove(tag, force=True)
+
+
+#: Written as a user and as root, beside what is not meant to stay.
+BY_HAND = r"""
+mkdir -p /opt/conda/empty /opt/conda/mine/deep
+touch "/opt/conda/mine/{{ 1+1 }} \"'" "$(printf '/opt/conda/mine/deep/a\nb')" "$(printf '/opt/conda/mine/\xff')"
+echo a > /opt/conda/lib/python3.11/site-packages/slipway_asked_by_hand.py
+python -m venv --without-pip /opt/conda/own
+pip --python /opt/conda/own/bin/python install slipway-asked
+touch /tmp/passing /home/jovyan/kept
+"""
+
+
+def test_what_would_be_lost_with_the_container(used: Project) -> None:
+    lost = load("stack_lost")
+    (here,) = lost.here(used.name)
+    packages = [("apt", "slipway-tool"), ("pip", "slipway_asked"), ("pip", "slipway_file"), ("pip", "slipway_told")]
+    along = [("apt", "slipway-library"), ("pip", "slipway_along")]
+    assert [(each["kind"], each["name"], each["asked"]) for each in here.losses["packages"]] == [
+        *((*each, True) for each in packages),
+        *((*each, False) for each in along),
+    ]
+    assert (here.losses["files"], here.losses["paths"]) == (0, [])
+    used.box.out("sh", "-c", BY_HAND)
+    used.by_root("sh", "-c", "mkdir /srv/data; for n in $(seq 3000); do echo $n > /srv/data/$n; done; echo a > /root/.bash_history")
+    (here,) = lost.here(used.name)
+    rows = {each["path"]: each["files"] for each in here.losses["paths"]}
+    assert rows.pop("/opt/conda/own/") > 3
+    assert rows == {"/opt/conda/mine/": 3, "/opt/conda/lib/python3.11/site-packages/slipway_asked_by_hand.py": 1, "/srv/data/": 3000}
+    # Of another environment nothing is a package: adopt does not see it.
+    assert len(here.losses["packages"]) == len(packages + along)
+    used.box.out("rm", "-r", "/opt/conda/own", "/opt/conda/mine", "/opt/conda/lib/python3.11/site-packages/slipway_asked_by_hand.py")
+    used.by_root("rm", "-r", "/srv/data")
+    (here,) = lost.here(used.name)
+    assert here.losses["files"] == 0
 
 
 def test_a_container_with_a_password_in_a_file_is_not_kept(used: Project) -> None:
@@ -316,5 +363,8 @@ def test_without_a_running_jupyter_it_says_why(used: Project) -> None:
     refused = used.packages(name="slipway-test-nobody")
     assert (refused["exit_code"], "has no Jupyter container" in refused["msg"]) == (3, True)
     used.box.container.stop(timeout=2)
+    # What would be lost is read of one that is stopped too.
+    (here,) = load("stack_lost").here(used.name)
+    assert (here.running, len(here.losses["packages"])) == (False, 6)
     refused = used.packages()
     assert (refused["exit_code"], "is exited, and its packages are read while it runs" in refused["msg"]) == (3, True)

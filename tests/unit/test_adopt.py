@@ -25,11 +25,19 @@ FRESH = "ARG BASE\nFROM ${BASE}\n"
 
 
 def pip(name: str, now: str | None = "1.0", line: str | None = None, **more: Any) -> dict[str, Any]:
-    return {"name": name, "was": None, "now": now, "asked": True, "line": line or (now and f"{name}=={now}"), "why": None} | more
+    return {
+        "name": name,
+        "was": None,
+        "now": now,
+        "asked": True,
+        "line": line or (now and f"{name}=={now}"),
+        "why": None,
+        "home": False,
+    } | more
 
 
 def apt(name: str, now: str | None = "1.0-1", **more: Any) -> dict[str, Any]:
-    return {"name": name, "was": None, "now": now, "asked": True, "line": now and name, "why": None} | more
+    return {"name": name, "was": None, "now": now, "asked": True, "line": now and name, "why": None, "home": False} | more
 
 
 def planned(dockerfile: str, *, pip: list[Any] | None = None, apt: list[Any] | None = None, named: Any = None) -> adopt.Plan:

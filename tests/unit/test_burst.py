@@ -27,6 +27,15 @@ RECEIPT = {
     "from": "t2.micro",
     "to": "t2.medium",
     "downtime_s": 30.0,
+    "lost": [
+        {
+            "stack": "adult",
+            "service": "jupyter",
+            "files": 0,
+            "paths": [],
+            "packages": [{"kind": "pip", "name": "humanize", "version": "4.13.0", "asked": True}],
+        }
+    ],
     "fingerprints": {"adult.redis": {"before": "1 key", "after": "1 key", "equal": True}},
 }
 
@@ -116,7 +125,7 @@ def documented(title: str) -> set[str]:
 
 def test_the_receipt() -> None:
     seconds = {"up": 41.0, "run": 12.0, "down": 39.0, "total": 95.0}
-    down = RECEIPT | {"from": "t2.medium", "to": "t2.micro", "downtime_s": 25.0}
+    down = RECEIPT | {"from": "t2.medium", "to": "t2.micro", "downtime_s": 25.0, "lost": []}
     document = receipt.burst_document(
         TAGS | PRICES | {"since": hours_ago(1)}, {"resize": RECEIPT}, {"resize": down}, seconds, {"peak_mib": 612, "limit_mib": 3467}
     )
@@ -129,6 +138,7 @@ def test_the_receipt() -> None:
         "Memory    peak 612 MiB, of 3467 MiB",
         "Price     1.00 h at 0.0536 USD, 0.0536 USD in all; 0.0348 USD more than t2.micro",
         "Data      equal both ways: adult.redis",
+        "Lost      packages in adult's jupyter: humanize 4.13.0 (pip)",
     ):
         assert words in text
     different = {"adult.redis": RECEIPT["fingerprints"]["adult.redis"] | {"equal": False}}  # type: ignore[index]
@@ -165,6 +175,15 @@ def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.Capt
         cli.main(words)
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_files_are_lost_by_a_burst_alone_and_on_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", str(NOTEBOOK), "--lose-files"]) == Exit.BAD_INPUT
+    assert "--lose-files: cannot be used without --on" in capsys.readouterr().err
+    options = arguments.parse(["run", str(NOTEBOOK), "--on", "t2.medium", "--lose-files"])
+    # The way back gets what names the machine alone.
+    assert arguments.variables(options)["stack_lose_files"] is arguments.common(options)["stack_lose_files"] is True
+    assert "stack_lose_files" not in arguments.variables(arguments.parse(["resize", "t2.medium"]))
 
 
 def test_a_dry_run_is_one_of_a_burst(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,22 @@ def test_a_receipt() -> None:
     assert text.count("  equal") == len(STORES)
 
 
+def test_a_receipt_tells_what_was_lost() -> None:
+    lines = receipt.text(document("resize-done")).splitlines()
+    assert "Lost      4 files in slipway's jupyter: /opt/conda/mine/ (3 files), /opt/conda/share/mine.txt" in lines
+    assert any(line.startswith("Keep      such packages: adopt") for line in lines)
+    nothing = receipt.text(document("resize-done") | {"lost": []})
+    assert "Lost      nothing: no container held files" in nothing
+    assert "Keep" not in nothing
+    each = {"kind": "pip", "name": "x", "version": "1", "asked": True}
+    packages = [each | {"name": f"p{n}\x1b"} for n in range(7)] + [each | {"asked": False}] * 3 + [each | {"kind": "apt", "version": None}]
+    many = {"stack": "a", "service": "jupyter", "files": 9, "paths": [{"path": "/a\nb", "files": 1}], "packages": packages}
+    assert receipt.lost_lines([many])[:2] == [
+        "Lost      9 files in a's jupyter: /a?b, and 8 more",
+        f"Lost      packages in a's jupyter: {', '.join(f'p{n}? 1 (pip)' for n in range(5))}, and 3 more; 3 more came along with them",
+    ]
+
+
 def test_a_receipt_tells_what_costs_from_now_on() -> None:
     done = document("resize-done") | {"snapshots": ["snap-0a", "snap-0b"]}
     lines = receipt.text(done).splitlines()
@@ -84,7 +100,7 @@ def test_a_receipt_of_what_differs() -> None:
 
 
 def test_a_plan() -> None:
-    plan = result("resize-dry").published["resize_plan"]
+    plan = receipt.plan_document(result("resize-dry").published)
     text = receipt.plan_text(plan, "slipway")
     wanted, origin = plan["candidates"][0], plan["origin"]
     for words in (
@@ -92,6 +108,9 @@ def test_a_plan() -> None:
         f"{plan['price_per_hour'][origin]:.4f} USD now, {plan['price_per_hour'][wanted]:.4f} USD afterwards",
         "a new public one",
         f"At last   {origin} comes back",
+        "Lost      1 file in slipway's redis: /dump.txt",
+        "Lost      packages in slipway's jupyter: humanize 4.17.0 (pip), tinyhtml 1.2.0 (pip)",
+        "adopt",
     ):
         assert words in text
     assert "Half-way" in receipt.plan_text(plan | {"halfway": True}, "slipway")

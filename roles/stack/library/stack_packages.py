@@ -24,8 +24,9 @@ packages:
   returned: always
   description: >-
     What differs, lists C(pip) and C(apt). Of each its C(name); its versions, C(was) in the image and C(now) in the container, none where
-    it is not there; C(asked), whether it was asked for by its name, as pip and apt wrote down; C(line), what would be asked for to have
-    it again, none where nothing is; C(why), for what reason it could not be had again.
+    it is not there; C(asked), whether it was asked for by its name, as pip and apt wrote down; C(home), whether it lies in the home,
+    which outlives the container; C(line), what would be asked for to have it again, none where nothing is; C(why), for what reason it
+    could not be had again.
 kept:
   type: dict
   returned: with I(keep)

@@ -20,6 +20,8 @@ SOCKET = "/var/run/docker.sock"
 RUNNING = ("running", "restarting", "paused")
 #: The file in a stack's folder that says that it was brought to rest.
 AT_REST = "at_rest"
+#: Answers of the engine's that are no refusal; 304: there was nothing to do.
+DONE = (200, 204, 304)
 #: So much of what a health check said is shown.
 MOST_REASON = 300
 #: What an argument of the modules says of each stack. `prefix` stands before the names of its stores.
@@ -52,21 +54,23 @@ class Engine(http.client.HTTPConnection):
         self._answer("POST", path, query)
 
     def remove(self, path: str) -> None:
-        """DELETE a path. That it is gone already is fine."""
-        self._answer("DELETE", path, {}, gone=True)
+        """DELETE a path. That it is gone already (404), or another command is removing it (409), is fine."""
+        self.opened(path, "DELETE", (*DONE, 404, 409)).read()
 
     def fetch(self, path: str, most: int, /, **query: Any) -> bytes:
         """GET a path, and return so many bytes of what it answers. The connection is of no use afterwards."""
         return self._answer("GET", path, query, most)
 
-    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None, gone: bool = False) -> bytes:
+    def opened(self, path: str, method: str = "GET", fine: Container[int] = DONE, /, **query: Any) -> http.client.HTTPResponse:
+        """The answer to a path, to be read in parts."""
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
-        body = answer.read(most)
-        # 409: another command is removing it just now.
-        if answer.status not in (200, 204, 304, *((404, 409) if gone else ())):
-            raise OSError(f"{path}: {answer.status} {body[:200]!r}")
-        return body
+        if answer.status not in fine:
+            raise OSError(f"{path}: {answer.status} {answer.read(200)!r}")
+        return answer
+
+    def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:
+        return self.opened(path, method, **query).read(most)
 
 
 def answers() -> bool:

@@ -54,7 +54,7 @@ def _pairs(image: Facts, container: Facts, fields: tuple[str, ...]) -> list[tupl
 def _entry(was: Facts | None, now: Facts | None, line: str | None, why: str | None = None) -> dict[str, Any]:
     one: Facts = now or was or {}
     versions = {"was": was and was["version"], "now": now and now["version"]}
-    return {"name": one["name"], **versions, "asked": bool(one["asked"]), "line": line, "why": why}
+    return {"name": one["name"], **versions, "asked": bool(one["asked"]), "home": bool(now and now.get("home")), "line": line, "why": why}
 
 
 def _pip_line(facts: Facts | None, clones: Mapping[str, str]) -> tuple[str | None, str | None]:

@@ -20,6 +20,7 @@ def stanzas(path):
 def pip():
     usual = [site.getusersitepackages(), *site.getsitepackages(), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     usual = set(map(os.path.realpath, usual))
+    home = os.path.realpath(site.getusersitepackages())
     found = {}
     for each in distributions():
         name = each.metadata["Name"]
@@ -27,7 +28,8 @@ def pip():
         if not name or os.path.basename(str(getattr(each, "_path", ""))).startswith("~"):
             continue
         origin = json.loads(each.read_text("direct_url.json") or "{}")
-        elsewhere = os.path.realpath(str(each.locate_file(""))) not in usual
+        folder = os.path.realpath(str(each.locate_file("")))
+        elsewhere = folder not in usual
         found.setdefault(re.sub("[-_.]+", "-", name).lower(), {
             "name": name,
             "version": each.version,
@@ -35,6 +37,7 @@ def pip():
             "installer": (each.read_text("INSTALLER") or "").strip(),
             "origin": origin,
             "editable": elsewhere or origin.get("dir_info", {}).get("editable", False),
+            "home": folder == home,
         })
     return found
 
