@@ -25,6 +25,7 @@ from tests.images.test_jupyter import get
 from tests.modules import load
 
 reader = load("stack_store_home")
+fingerprints = load("stack_fingerprints")
 
 #: Of one image and of a later one: what they bring to the home.
 FIRST = "for name in kept changed gone dropped dropped-by-both; do echo one > $name; done; mkdir -p away/in; echo x > away/in/x"
@@ -178,6 +179,19 @@ def test_what_containers_of_an_earlier_version_hold_is_copied(kept: Home, images
     home.take(kept.name, kept.listed(("jupyter", old)))
     home.bring(kept.name, later)
     assert kept.shell(first, "cat hard kept new") == "newer\ntwo\nnew\n"
+
+
+def test_a_home_is_compared_before_its_container_is_made_again(kept: Home, images: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    old = kept.container(images[0], "jupyter", {}, "echo mine > mine")
+    found = kept.listed(("jupyter", old))
+    home.take(kept.name, found)
+    stacks = [{"name": kept.name, "directory": str(tmp_path), "prefix": "p."}]
+    # As after the stop of the machine: the container is the old one still, whose own home does not count.
+    with fingerprints.Readers.of(stacks, {kept.name: found}, 20, known={"p.home", "p.notebooks"}) as readers:
+        assert readers.take()["p.home"]["said"] == kept.said(images[0])
+    with fingerprints.Readers.of(stacks, {kept.name: found}, 20) as readers:
+        assert readers.take().keys() == {"p.notebooks"}
 
 
 def test_a_copy_that_was_ended_in_the_middle_is_made_whole(kept: Home, images: tuple[str, str]) -> None:

@@ -44,10 +44,14 @@ def kept(container: Mapping[str, Any]) -> bool:
     return any(mount.get("Name") == volume(project_of(container)) for mount in container["Mounts"])
 
 
+def of_the_home(containers: Containers) -> list[str]:
+    """Those of a stack's services that have a home: Jupyter's first, whose files count."""
+    return [name for name in sorted(containers) if name.partition("-")[0] in ("jupyter", "worker")]
+
+
 def unkept(containers: Containers) -> list[str]:
-    """Those of a stack's services whose homes would end with their containers: Jupyter's first, whose files count."""
-    users = [name for name in sorted(containers) if name.partition("-")[0] in ("jupyter", "worker")]
-    return [name for name in users if not kept(containers[name])]
+    """Those whose homes would end with their containers, in the same order."""
+    return [name for name in of_the_home(containers) if not kept(containers[name])]
 
 
 def bring(project: str, image: str) -> dict[str, Any]:
