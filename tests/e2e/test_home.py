@@ -21,8 +21,8 @@ from tests.e2e.support.projects import make, run, write
 pytestmark = pytest.mark.long
 
 NUMBER = 2000
-#: By stack, the words of the command that brings it up.
-STACKS = {"slipway": ("up", "--services", "jupyter"), "survey": ("deploy", "survey")}
+#: By stack, the words of the command that brings it up. The base stack would take all the memory that there is: it comes last.
+STACKS = {"survey": ("deploy", "survey"), "slipway": ("up", "--services", "jupyter")}
 SETTINGS = {"theme": "JupyterLab Dark", "adaptive-theme": False}
 #: Odd names, of any bytes; links of each kind; permissions that keep their owner out; what is no file; times; and settings.
 FILL = r"""
@@ -167,9 +167,8 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A t2.micro with a base stack and a project, which run side by side, each with its home full."""
     with own_lab(tmp_path_factory.mktemp("homes")) as here:
         make(here, "survey", "redis", memory_mib=400)
-        # A base stack without a limit would take all that there is.
-        here.answer(*STACKS["survey"])
-        here.answer(*STACKS["slipway"])
+        for words in STACKS.values():
+            here.answer(*words)
         beside = here.on_host("docker ps --format '{{.Names}}' | sort").split()
         assert beside == ["slipway-jupyter-1", "survey-jupyter-1", "survey-redis-1"]
         modules = io.BytesIO()
