@@ -194,6 +194,17 @@ def test_a_home_is_compared_before_its_container_is_made_again(kept: Home, image
         assert readers.take().keys() == {"p.notebooks"}
 
 
+def test_what_a_user_goes_on_to_make_in_a_container_that_runs_again_is_copied(kept: Home, images: tuple[str, str]) -> None:
+    old = kept.container(images[0], "jupyter", {}, "echo first > changed; echo mine > mine")
+    home.take(kept.name, kept.listed(("jupyter", old)))
+    # A later step failed, so it runs again, as before.
+    old.start()
+    code, output = old.exec_run(["bash", "-ec", "echo second > changed; echo more > more"], user="root", workdir="/home/jovyan")
+    assert code == 0, output
+    home.take(kept.name, kept.listed(("jupyter", old)))
+    assert kept.shell(images[0], "cat changed mine more") == "second\nmine\nmore\n"
+
+
 def test_a_copy_that_was_ended_in_the_middle_is_made_whole(kept: Home, images: tuple[str, str]) -> None:
     old = kept.container(images[0], "jupyter", {}, "echo mine > changed; echo later > later")
     # As it is left by a kill: the image's home is there, and a part of the container's, and the user went on in the container.

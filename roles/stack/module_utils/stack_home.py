@@ -108,11 +108,13 @@ def add(directory: str, names: list[str]) -> None:
 
 
 def _take_one(project: str, container: str, first: bool) -> None:
+    # Taken once for each time that it has run: if a later step failed, it runs again, and its user goes on in it.
+    ran = f"{container} {Engine().ask(f'/containers/{container}/json')['State']['StartedAt']}"
     # What is mounted in the container is not in an image of it: the project's folder stays out.
     tag = f"slipway/{project}:home-{container[:12]}"
     try:
         docker("commit", "--change", "LABEL com.docker.compose.oneoff=True", container, tag, seconds=SECONDS)
-        _brought(project, tag, {"container": container, "first": first})
+        _brought(project, tag, {"container": ran, "first": first})
     finally:
         with suppress(DockerError):
             docker("image", "rm", tag)
