@@ -150,8 +150,8 @@ def repository(folder: Path) -> str:
 def whole_repository(here: Checkout, stack: str, folder: Path) -> None:
     """The repository of a home is sound, and has its commits and the change."""
     packed = base64.b64decode(here.on_host(f"docker exec {stack}-jupyter-1 tar c -C /home/jovyan 'a repository' | base64"))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+    folder.mkdir()
+    subprocess.run(["tar", "x", "-C", str(folder)], input=packed, check=True)
     git = ["git", "-C", str(folder / "a repository")]
     subprocess.run([*git, "fsck", "--full", "--strict"], check=True, capture_output=True)
     assert subprocess.check_output([*git, "log", "--format=%s"], text=True).split("\n") == [*(f"the {n}th" for n in range(4, -1, -1)), ""]

@@ -124,8 +124,10 @@ def test_a_job_in_the_middle_of_a_power_cut_is_done_once_more(workers: Checkout)
     ids = enqueue(workers, ("dark", 60))
     begun(workers, "dark")
     workers.fault(instance=instance(workers), does="lose power")
-    status = workers.answer("status", "jobs")
-    assert (status["instance"]["state"], status["services"]) == ("stopped", {})
+    assert workers.answer("status")["instance"]["state"] == "stopped"
+    refused = workers.orchestrate("status", "jobs")
+    assert refused.returncode == 3, refused.stderr
+    assert "is stopped. Start it with: python orchestrate.py deploy" in " ".join(refused.stderr.split())
     answer = workers.answer("deploy", "jobs")
     assert {facts["health"] for facts in answer["services"].values()} == {"healthy"}
     right(workers)
