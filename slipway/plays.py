@@ -122,13 +122,23 @@ def command(options: argparse.Namespace, verb: str) -> str:
     return " ".join(words)
 
 
+def bring_up(options: argparse.Namespace) -> str:
+    """The line to type to bring up what the command is about: a project, or the base stack."""
+    if "notebook" in options:
+        folders = list(Path(options.notebook).absolute().parents)
+    else:
+        folders = [Path(options.project).absolute()] if "project" in options else []
+    folder = next((each for each in folders if (each / "slipway.yml").is_file()), None)
+    return f"{command(options, 'deploy')} {shlex.quote(str(folder))}" if folder else command(options, "up")
+
+
 def running_instance(options: argparse.Namespace, result: Result) -> None:
-    """Refuse where there is no running instance."""
+    """Refuse if there is no running instance."""
     instance = result.published.get("instance")
     if not instance:
-        raise RefusalError(f"There is no instance. Make one with: {command(options, 'up')}")
+        raise RefusalError(f"There is no instance. Make one with: {bring_up(options)}")
     if instance["state"] != "running":
-        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: {command(options, 'up')}")
+        raise RefusalError(f"The instance {instance['id']} is {instance['state']}. Start it with: {bring_up(options)}")
     # `status` has it in its answer.
     if options.command != "status" and (burst := render.burst_document(result.published)):
         print("\n".join(render.burst_lines(burst, partial(command, options))), file=sys.stderr)

@@ -259,34 +259,37 @@ def test_redis_with_one_large_value_is_not_killed(small_redis: Box, directory: P
     assert taken(directory, redis=small_redis)["redis"] == said
 
 
+_ODD = b"\xff\n\r\n \x00"
+_MEMBERS = [struct.pack(">I", n) + _ODD for n in range(3000)]
+#: A value of every type, with names and members of any bytes, in three databases, and some that expire.
+ODD_REDIS = [
+    *(resp("SET", _ODD + b"%d" % n, n) for n in range(2000)),
+    resp("SET", "", ""),
+    resp("SET", "long", "x" * 300_000),
+    resp("SETBIT", "bits", 99, 1),
+    resp("PFADD", "log", 1, 2),
+    resp("HSET", "small hash", _ODD, _ODD, "", ""),
+    resp("HSET", "hash", *(word for each in _MEMBERS for word in (each, _ODD))),
+    resp("SADD", "numbers", 1, 2, 3),
+    resp("SADD", "set", *_MEMBERS),
+    resp("RPUSH", "small list", "a", _ODD, ""),
+    resp("RPUSH", "list", *_MEMBERS),
+    resp("ZADD", "small zset", 0.1, "a", "-inf", "b", 1e300, "c"),
+    resp("ZADD", "zset", *(w for n, each in enumerate(_MEMBERS) for w in (n / 7, each))),
+    resp("GEOADD", "places", 13.4, 52.5, "berlin"),
+    resp("XADD", "stream", "1-1", "a", _ODD),
+    resp("XGROUP", "CREATE", "stream", "group", 0),
+    resp("SETEX", "passing", 1, "x"),
+    resp("SELECT", 15),
+    resp("SET", "other", 1),
+    resp("SELECT", 3),
+    resp("SETEX", "only passing", 1, "x"),
+]
+
+
 def test_redis_of_every_type_in_several_databases(small_redis: Box, directory: Path) -> None:
     assert taken(directory, redis=small_redis)["redis"].startswith("0 keys ")
-    odd = b"\xff\n\r\n \x00"
-    members = [struct.pack(">I", n) + odd for n in range(3000)]
-    commands = [
-        *(resp("SET", odd + b"%d" % n, n) for n in range(2000)),
-        resp("SET", "", ""),
-        resp("SET", "long", "x" * 300_000),
-        resp("SETBIT", "bits", 99, 1),
-        resp("PFADD", "log", 1, 2),
-        resp("HSET", "small hash", odd, odd, "", ""),
-        resp("HSET", "hash", *(word for each in members for word in (each, odd))),
-        resp("SADD", "numbers", 1, 2, 3),
-        resp("SADD", "set", *members),
-        resp("RPUSH", "small list", "a", odd, ""),
-        resp("RPUSH", "list", *members),
-        resp("ZADD", "small zset", 0.1, "a", "-inf", "b", 1e300, "c"),
-        resp("ZADD", "zset", *(w for n, each in enumerate(members) for w in (n / 7, each))),
-        resp("GEOADD", "places", 13.4, 52.5, "berlin"),
-        resp("XADD", "stream", "1-1", "a", odd),
-        resp("XGROUP", "CREATE", "stream", "group", 0),
-        resp("SETEX", "passing", 1, "x"),
-        resp("SELECT", 15),
-        resp("SET", "other", 1),
-        resp("SELECT", 3),
-        resp("SETEX", "only passing", 1, "x"),
-    ]
-    filled(small_redis, *commands)
+    filled(small_redis, *ODD_REDIS)
     said = taken(directory, redis=small_redis)["redis"]
     assert said.startswith("2015 keys ")
     time.sleep(1.2)
@@ -296,13 +299,13 @@ def test_redis_of_every_type_in_several_databases(small_redis: Box, directory: P
     assert taken(directory, redis=small_redis)["redis"] == said
     changes = [
         resp("SETRANGE", "long", 299_999, "y"),
-        resp("HSET", "hash", members[7], "y"),
-        resp("SREM", "set", members[7]),
+        resp("HSET", "hash", _MEMBERS[7], "y"),
+        resp("SREM", "set", _MEMBERS[7]),
         resp("LSET", "list", 7, "y"),
-        resp("ZINCRBY", "zset", 1, members[7]),
+        resp("ZINCRBY", "zset", 1, _MEMBERS[7]),
         resp("XGROUP", "SETID", "stream", "group", "1-1"),
         resp("HSET", "small hash", "", "y"),
-        resp("LSET", "small list", 0, odd),
+        resp("LSET", "small list", 0, _ODD),
         resp("ZADD", "small zset", 0.2, "a"),
         resp("RENAME", "numbers", "numerals"),
     ]

@@ -25,6 +25,7 @@ from tests.images.test_jupyter import get
 from tests.modules import load
 
 reader = load("stack_store_home")
+fingerprints = load("stack_fingerprints")
 
 #: Of one image and of a later one: what they bring to the home.
 FIRST = "for name in kept changed gone dropped dropped-by-both; do echo one > $name; done; mkdir -p away/in; echo x > away/in/x"
@@ -178,6 +179,30 @@ def test_what_containers_of_an_earlier_version_hold_is_copied(kept: Home, images
     home.take(kept.name, kept.listed(("jupyter", old)))
     home.bring(kept.name, later)
     assert kept.shell(first, "cat hard kept new") == "newer\ntwo\nnew\n"
+
+
+def test_a_home_is_compared_before_its_container_is_made_again(kept: Home, images: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    old = kept.container(images[0], "jupyter", {}, "echo mine > mine")
+    found = kept.listed(("jupyter", old))
+    home.take(kept.name, found)
+    stacks = [{"name": kept.name, "directory": str(tmp_path), "prefix": "p."}]
+    # As after the stop of the machine: the container is the old one still, whose own home does not count.
+    with fingerprints.Readers.of(stacks, {kept.name: found}, 20, known={"p.home", "p.notebooks"}) as readers:
+        assert readers.take()["p.home"]["said"] == kept.said(images[0])
+    with fingerprints.Readers.of(stacks, {kept.name: found}, 20) as readers:
+        assert readers.take().keys() == {"p.notebooks"}
+
+
+def test_what_a_user_goes_on_to_make_in_a_container_that_runs_again_is_copied(kept: Home, images: tuple[str, str]) -> None:
+    old = kept.container(images[0], "jupyter", {}, "echo first > changed; echo mine > mine")
+    home.take(kept.name, kept.listed(("jupyter", old)))
+    # A later step failed, so it runs again, as before.
+    old.start()
+    code, output = old.exec_run(["bash", "-ec", "echo second > changed; echo more > more"], user="root", workdir="/home/jovyan")
+    assert code == 0, output
+    home.take(kept.name, kept.listed(("jupyter", old)))
+    assert kept.shell(images[0], "cat changed mine more") == "second\nmine\nmore\n"
 
 
 def test_a_copy_that_was_ended_in_the_middle_is_made_whole(kept: Home, images: tuple[str, str]) -> None:

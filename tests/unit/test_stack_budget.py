@@ -63,6 +63,33 @@ def test_a_stacks_own_settings_are_the_same_by_either(seed: int) -> None:
     assert budget.rewritten(env, read.budgets(share, FIGURES)) == text(services, smaller, most)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 6, 14])
+def test_stacks_beside_each_other_keep_their_limits(seed: int) -> None:
+    """Each is brought up again and again, in turn: from the second time on nothing changes."""
+    dice = random.Random(seed)
+    stacks = {"capped": {"jupyter": 1, "redis": 1, "worker": dice.randint(1, 3)}, "free": chosen(dice)}
+    most = {"capped": budget.Stack(stacks["capped"]).floor(FIGURES) + dice.randint(0, 300), "free": 0}
+    machine = RESERVE + most["capped"] + budget.Stack(stacks["free"]).floor(FIGURES) + dice.randint(1, 2000)
+    limits: dict[str, dict[str, int]] = {}
+
+    def deploy(name: str) -> None:
+        beside = {other: {"limit_mib": budget.Stack(stacks[other]).used(had)} for other, had in limits.items() if other != name}
+        containers = {f"{each}-{n}" if n > 1 else each: each for each, number in stacks[name].items() for n in range(1, number + 1)}
+        had = {each: {"memory_limit_mib": limits[name][of]} for each, of in containers.items()} if name in limits else {}
+        given = {"stack_scale": {"worker": stacks[name].get("worker", 1)}, "stack_most_memory_mib": most[name]}
+        look = {"services": had, "others": beside}
+        limits[name] = value("__stack_budgets_mib", stack_services=list(stacks[name]), stack_memory_mib=machine, __stack_look=look, **given)
+
+    for name in ("capped", "free", "capped", "free"):
+        deploy(name)
+    settled = dict(limits)
+    for name in ("free", "capped", "free", "capped"):
+        deploy(name)
+        assert limits == settled
+    # It is no reason to go on with less than there is for it.
+    assert machine - RESERVE - sum(budget.Stack(stacks[name]).used(each) for name, each in limits.items()) <= 8
+
+
 @pytest.mark.parametrize("seed", range(300))
 def test_shares_fit_and_are_fair(seed: int) -> None:
     dice = random.Random(seed)

@@ -71,7 +71,7 @@ def up(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
     after: dict[str, Any] = {}
     if before:
         stores = {stack["prefix"] + name for stack in stacks for name in STORES}
-        with Readers.of(stacks, {stack["name"]: services(stack["name"]) for stack in stacks}, asked["wait_seconds"]) as readers:
+        with Readers.of(stacks, {stack["name"]: services(stack["name"]) for stack in stacks}, asked["wait_seconds"], before) as readers:
             after = readers.take(perhaps=stores - before.keys())
     different = differences(before, after)
     if different:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from types import MappingProxyType
 from typing import Any
 
-from ansible.module_utils.stack_home import kept
+from ansible.module_utils.stack_home import kept, of_the_home
 from ansible.module_utils.stack_store import PassingError, StoreError
 from ansible.module_utils.stack_store_files import Notebooks
 from ansible.module_utils.stack_store_home import Home
@@ -68,12 +68,25 @@ class Readers(ExitStack):
         self.callback(reader.close)
 
     @classmethod
-    def of(cls, stacks: Sequence[Mapping[str, Any]], containers: Mapping[str, Mapping[str, Mapping[str, Any]]], patience: int) -> Readers:
-        """Of at least one stack, of each its `name`, `directory` and `prefix`; the containers are by its name."""
+    def of(
+        cls,
+        stacks: Sequence[Mapping[str, Any]],
+        containers: Mapping[str, Mapping[str, Mapping[str, Any]]],
+        patience: int,
+        known: Container[str] = (),
+    ) -> Readers:
+        """Of at least one stack, of each its `name`, `directory` and `prefix`; the containers are by its name.
+
+        A home whose fingerprint is `known` is in its volume, also if its container, of an earlier version, was not made again yet.
+        """
         first, *others = stacks
         readers = cls(containers[first["name"]], first["directory"], patience, first["prefix"])
         for stack in others:
             readers.add(containers[stack["name"]], stack["directory"], stack["prefix"])
+        for stack in stacks:
+            home = f"{stack['prefix']}home"
+            if home in known and home not in readers._readers and (names := of_the_home(containers[stack["name"]])):
+                readers.add_home(containers[stack["name"]][names[0]], stack["prefix"])
         return readers
 
     def take(

@@ -44,10 +44,14 @@ def kept(container: Mapping[str, Any]) -> bool:
     return any(mount.get("Name") == volume(project_of(container)) for mount in container["Mounts"])
 
 
+def of_the_home(containers: Containers) -> list[str]:
+    """Those of a stack's services that have a home: Jupyter's first, whose files count."""
+    return [name for name in sorted(containers) if name.partition("-")[0] in ("jupyter", "worker")]
+
+
 def unkept(containers: Containers) -> list[str]:
-    """Those of a stack's services whose homes would end with their containers: Jupyter's first, whose files count."""
-    users = [name for name in sorted(containers) if name.partition("-")[0] in ("jupyter", "worker")]
-    return [name for name in users if not kept(containers[name])]
+    """Those whose homes would end with their containers, in the same order."""
+    return [name for name in of_the_home(containers) if not kept(containers[name])]
 
 
 def bring(project: str, image: str) -> dict[str, Any]:
@@ -104,11 +108,13 @@ def add(directory: str, names: list[str]) -> None:
 
 
 def _take_one(project: str, container: str, first: bool) -> None:
+    # Taken once for each time that it has run: if a later step failed, it runs again, and its user goes on in it.
+    ran = f"{container} {Engine().ask(f'/containers/{container}/json')['State']['StartedAt']}"
     # What is mounted in the container is not in an image of it: the project's folder stays out.
     tag = f"slipway/{project}:home-{container[:12]}"
     try:
         docker("commit", "--change", "LABEL com.docker.compose.oneoff=True", container, tag, seconds=SECONDS)
-        _brought(project, tag, {"container": container, "first": first})
+        _brought(project, tag, {"container": ran, "first": first})
     finally:
         with suppress(DockerError):
             docker("image", "rm", tag)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-# Its standard input says which home the image has: that of an `image`, or of a `container` that an image was made of, by its id. Of an
-# image comes what is new in it, and what the user has not changed since an earlier image brought it; what the user has changed or removed
-# stays so. Of a container comes everything: also over what is there, if it is the `first`. What was brought is written down in the volume.
-# What belongs to one process, and sockets, stay behind; so does what lies under a link of the user's. A file is whole or not there.
+# Its standard input says which home the image has: that of an `image`, or of a `container` that an image was made of, by its id and when it
+# started. Of an image comes what is new in it, and what the user has not changed since an earlier image brought it; what the user has
+# changed or removed stays so. Of a container comes everything: also over what is there, if it is the `first`. What was brought is written
+# down in the volume. What belongs to one process, and sockets, stay behind; so does what lies under a link of the user's. A file is whole
+# or not there.
 BRING = r"""
 import hashlib, json, os, shutil, site, stat, sys
 

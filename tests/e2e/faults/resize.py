@@ -98,6 +98,8 @@ def port_taken(machine: Checkout) -> Iterator[None]:
     machine.run("ssh", "-F", str(machine.ssh_config()), "-S", memory["control"], "-O", "exit", "slipway")
     with socket.create_server(("127.0.0.1", memory["port"])):
         yield
+    # The URL stays where it has moved to, until its port is chosen again.
+    machine.answer("open", "--local-port", str(memory["port"]))
 
 
 def starts(times: int) -> Callable[[Checkout], AbstractContextManager[object]]:
