@@ -21,7 +21,7 @@ options:
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
-  group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: 'Name of a set of ports that are open to the whole internet, which is warned of.'}
+  group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
 

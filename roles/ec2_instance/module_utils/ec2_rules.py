@@ -120,8 +120,8 @@ def preset_warnings(name: str, beside: Sequence[Mapping[str, Any]], had: Sequenc
         if closed:
             said.append(
                 f"ec2_instance_group_preset: {name} does not open {_listed(closed)}, which the security group has opened to the whole "
-                f"internet until now: `up` and `deploy` close them. ec2_instance_group_preset: {other} opens {_listed(closed)}; to open single "
-                "ports beside those of a preset, use ec2_instance_open_ports."
+                f"internet until now: `up` and `deploy` close them. ec2_instance_group_preset: {other} opens {_listed(closed)}; "
+                "to open single ports beside those of a preset, use ec2_instance_open_ports."
             )
     return said
 
