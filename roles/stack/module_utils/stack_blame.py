@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 #: How PostgreSQL ends over a volume that the project's files left half-made (files/compose/postgres): EX_CONFIG of sysexits.h.
@@ -52,8 +53,15 @@ def once(lines: Sequence[str]) -> list[str]:
     return list(lines)
 
 
-def told(found: Blame, services: Mapping[str, Mapping[str, Any]], logs: Mapping[str, Sequence[str]], seconds: float, reason: str) -> str:
-    """All of it for people: who failed, after how long, and the last lines of each."""
+def told(
+    found: Blame,
+    services: Mapping[str, Mapping[str, Any]],
+    logs: Mapping[str, Sequence[str]],
+    seconds: float,
+    reason: str,
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """All of it for people: who failed, after how long, the last lines of each, and what `more` there is to say of it."""
     lines = [f"Not healthy after {seconds:.0f} s: {', '.join(found.failed)}. The other services stay up."]
     if found.starting:
         lines.append(f"Still starting then: {', '.join(found.starting)}.")
@@ -66,6 +74,7 @@ def told(found: Blame, services: Mapping[str, Mapping[str, Any]], logs: Mapping[
             f"limit {facts['memory_limit_mib']} MiB. Its last lines:"
         )
         lines += [f"  {_cut(line, _LINE)}" for line in logs[name]]
+        lines += more.get(name, [])
     lines.append(f"Compose: {_cut(reason, 600)}")
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ RUNNING = ("running", "restarting", "paused")
 #: The file in a stack's folder that says that it was brought to rest.
 AT_REST = "at_rest"
 #: So much of what a health check said is shown.
-MOST_REASON = 300
+MOST_REASON = 600
 #: What an argument of the modules says of each stack. `prefix` stands before the names of its stores.
 STACK = {
     "name": {"type": "str", "required": True},
