@@ -131,18 +131,15 @@ def wrong_settings(directory: str, tls: bool, start: str, compose: Sequence[str]
 
 
 def told(answer: str, start: str) -> list[str]:
-    """The script's answer for people. `start` is what starts JupyterLab without these settings. Without settings there is nothing to say."""
+    """The script's answer for people; nothing without settings. `start` is what starts JupyterLab without them."""
     lines = [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
     wrong = [f"  {_short(each['path'])}: {each['why']}" for each in lines if "why" in each]
     read = [_short(path) for each in lines for path in each.get("read", [])]
     if not read:
         return []
-    found = (
-        ["This is wrong in the user's settings of JupyterLab:", *wrong]
-        if wrong
-        else [f"It reads these settings of the user's: {_and(read)}."]
-    )
-    return [*found, f"`{start}` starts it without them, and leaves them as they are."]
+    found = ["This is wrong in the user's settings of JupyterLab:", *wrong]
+    unknown = [f"It reads these settings of the user's: {_and(read)}."]
+    return [*(found if wrong else unknown), f"`{start}` starts it without them, and leaves them as they are."]
 
 
 def _short(path: str) -> str:

@@ -84,7 +84,7 @@ def main() -> None:
         TROUBLE.write_text(said)
         print(said, file=sys.stderr, flush=True)
         time.sleep(PAUSE)
-        os.execv(sys.executable, sys.orig_argv)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 (itself)
 
 
 if __name__ == "__main__":
