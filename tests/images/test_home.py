@@ -229,14 +229,14 @@ def test_each_change_of_the_home_is_another_fingerprint(kept: Home, images: tupl
     home.bring(kept.name, images[0])
     kept.shell(images[0], "mkdir -m 000 secret; mkdir empty; touch -d @1 kept")
     changes = ["echo x > 'ne w'", "rm kept", "echo x >> changed", "chmod 600 changed", "ln -sf changed link"]
-    changes += ["mv gone $'\\xff'", "touch secret/inside"]
+    changes += ["mv gone $'\\xff'", "touch secret/inside", "rmdir empty", "mkdir -p new/in", "chmod 711 new/in", "rmdir new/in"]
     client = kept.reader(images[0])
     try:
         said = [client.read("")]
         assert client.read(said[0]["mark"]) == {"mark": said[0]["mark"]}
-        # Not compared: caches, what is written down of images, the project's folder, folders by themselves, and what the server writes.
+        # Not compared: caches, what is written down of images, the project's folder, and what the server makes.
         kept.shell(images[0], "mkdir -p .cache work; echo x > .cache/x; echo >> .local/state/slipway/home.json; echo > work/x")
-        kept.shell(images[0], "mkdir -p .jupyter; echo > .jupyter/migrated; rmdir empty")
+        kept.shell(images[0], "mkdir -p .jupyter .ipython .local/share/jupyter; chmod 700 .local/share/jupyter; echo > .jupyter/migrated")
         assert client.read("")["said"] == said[0]["said"]
         for change in changes:
             kept.shell(images[0], change)
