@@ -26,13 +26,14 @@ def blame(services: Mapping[str, Mapping[str, Any]], asked: Sequence[str]) -> Bl
     """Say of the asked services who failed. Those that still start are to blame only if none has failed."""
     ours = {name: facts for name, facts in sorted(services.items()) if re.sub(r"-[0-9]+$", "", name) in asked}
     unhealthy = {name: facts for name, facts in ours.items() if facts["health"] != "healthy"}
-    failed = [name for name, facts in unhealthy.items() if _has_failed(facts)]
+    failed = [name for name, facts in unhealthy.items() if has_failed(facts)]
     if not failed:
         return Blame(tuple(unhealthy), ())
     return Blame(tuple(failed), tuple(name for name in unhealthy if name not in failed))
 
 
-def _has_failed(facts: Mapping[str, Any]) -> bool:
+def has_failed(facts: Mapping[str, Any]) -> bool:
+    """Whether a service, as stack_look has seen it, does more than start slowly."""
     return bool(facts["state"] in _ENDED or facts["health"] == "unhealthy" or facts["restarts"] or facts["out_of_memory"])
 
 

@@ -52,7 +52,7 @@ def unreadable(path, is_folder):
 
 def owner(path):
     facts = os.stat(path)
-    return f"mode {facts.st_mode & 0o7777:04o}, owner {facts.st_uid}, read as {os.getuid()}"
+    return f"mode {facts.st_mode & 0o777:04o}, owner {facts.st_uid}, read as {os.getuid()}"
 
 def loaded(path):
     # What is wrong with its lines or its values.
