@@ -26,12 +26,16 @@ _BEYOND = 2
 
 @dataclass(frozen=True)
 class Need:
-    """What is to fit, in MiB. `how` it is known: measured, predicted, given, or doubled, where it died at half of it."""
+    """What is to fit, in MiB. `how` it is known: measured, predicted, given, or doubled, where it died at half of it.
+
+    `options` of `run`, as a shell takes them, make the run again that it is known from.
+    """
 
     what: str
     how: str
     peak_mib: int
     margin: float
+    options: str = ""
 
     @property
     def asked_mib(self) -> int:
@@ -88,22 +92,23 @@ def _of_notebook(options: argparse.Namespace, folder: Path, notebook: str, given
     mine = next((facts for facts in runs if given is None or parameters.are(facts["parameters"], given)), None)
     if mine is None:
         other = " with these parameters" if runs else ""
+        asked = parameters.shell(given or [], getattr(options, "kernel", None))
         raise RefusalError(
             f"No run of {notebook}{other} has been measured. "
-            f"Each run to the end measures: {_run(options, folder / notebook, given or [])}\n"
+            f"Each run to the end measures: {_run(options, folder / notebook, asked)}\n"
             f"Or name what it needs: {plays.command(options, 'advise')} --project {shlex.quote(str(folder))} --peak MIB"
         )
     what = notebook + "".join(f" {name}={value}" for name, value in sorted(mine.get("parameters", {}).items()))
     if mine["exit_code"] == executed.KILLED:
-        return Need(f"{what}, which died at {mine['limit_mib']} MiB", "doubled", 2 * int(mine["limit_mib"] or 0), 0.0)
+        died = f"{what}, which died at {mine['limit_mib']} MiB"
+        return Need(died, "doubled", 2 * int(mine["limit_mib"] or 0), 0.0, parameters.again(mine))
     needed = int(mine["needed_mib"] or mine["peak_mib"] or 0)
-    return Need(f"{what}, by its run of {mine['begun'][:16].replace('T', ' ')}", "measured", needed, _MEASURED)
+    return Need(f"{what}, by its run of {mine['begun'][:16].replace('T', ' ')}", "measured", needed, _MEASURED, parameters.again(mine))
 
 
-def _run(options: argparse.Namespace, path: Path, words: Sequence[str], on: str = "") -> str:
-    """The line to type for a run with these parameters."""
-    kernel = f" -k {shlex.quote(options.kernel)}" if getattr(options, "kernel", None) else ""
-    line = f"{plays.command(options, 'run')} {shlex.quote(str(path))}{parameters.shell(words)}{kernel}"
+def _run(options: argparse.Namespace, path: Path, more: str, on: str = "") -> str:
+    """The line to type for a run with these options."""
+    line = f"{plays.command(options, 'run')} {shlex.quote(str(path))}{more}"
     return f"{line} --on {on}" if on else line
 
 
@@ -195,11 +200,11 @@ def _document(options: argparse.Namespace, need: Need, result: Result) -> dict[s
         "enough": enough,
         "take": told(take) if take else None,
         "others": [told(item) for item in advice["types"][1:]],
-        "commands": _commands(options, take, current["type"], fitting, enough),
+        "commands": _commands(options, need, take, current["type"], fitting, enough),
     }
 
 
-def _commands(options: argparse.Namespace, take: Mapping[str, Any] | None, now: str, fitting: bool, enough: bool) -> list[str]:
+def _commands(options: argparse.Namespace, need: Need, take: Mapping[str, Any] | None, now: str, fitting: bool, enough: bool) -> list[str]:
     """What to type for it."""
     if enough:
         return [
@@ -212,7 +217,7 @@ def _commands(options: argparse.Namespace, take: Mapping[str, Any] | None, now: 
     resize = f"{plays.command(options, 'resize')} {take['type']}"
     if fitting or "notebook" not in options:
         return [resize]
-    return [resize, _run(options, Path(options.notebook), parameters.words(options), take["type"])]
+    return [resize, _run(options, Path(options.notebook), need.options, take["type"])]
 
 
 _HOW = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from slipway import advise, arguments, burst, lab, listing, machine, measure, plays, projects, receipt, render, top, unfinished
+from slipway import advise, arguments, burst, lab, listing, machine, measure, plays, projects, receipt, render, standing, top, unfinished
 from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
 
@@ -103,9 +103,10 @@ def _open(options: argparse.Namespace) -> Exit:
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
-    document = {
-        key: value for key, value in plays.status(options, result).items() if key in ("target", "exposure", "url", "certificate_sha256")
-    }
+    whole = plays.status(options, result)
+    if not whole["url"]:
+        raise RefusalError(standing.closed(whole, "slipway", plays.command(options, "up"), plays.command(options, "logs")))
+    document = {key: whole[key] for key in ("target", "exposure", "url", "certificate_sha256")}
     if "local_port" in options and document["exposure"] == "public":
         raise RefusalError("--local-port: Jupyter is reached by TLS here, without a tunnel. Nothing was changed.")
     print(render.as_json(document) if options.json else document["url"])

@@ -16,7 +16,7 @@ _LOOKED_AT = 10
 def of_services(services: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """By service, each of what was killed in it (`services` are the role's)."""
     return [
-        {"service": name, "who": each["who"], "notebook": each["notebook"], "parameters": {}, "cell": None}
+        {"service": name, "who": each["who"], "notebook": each["notebook"], "parameters": {}, "kernel": None, "cell": None}
         | {key: each[key] for key in ("times", "when", "limit_mib", "peak_mib")}
         for name, facts in sorted(services.items())
         for each in facts.get("killed") or []
@@ -28,7 +28,11 @@ def of_run(path: Path) -> dict[str, Any] | None:
     told = executed.facts(path)
     if told.get("exit_code") != executed.KILLED:
         return None
-    facts = {"notebook": told["notebook"], "parameters": told["parameters"], "cell": told["place"], "times": 1, "when": told["begun"]}
+    facts = {key: told.get(key) for key in ("notebook", "parameters", "kernel")} | {
+        "cell": told["place"],
+        "times": 1,
+        "when": told["begun"],
+    }
     return {"service": "jupyter", "who": "run"} | facts | {key: told[key] for key in ("limit_mib", "peak_mib")}
 
 
@@ -80,7 +84,7 @@ def _notebooks(document: Mapping[str, Any], folder: Path | None) -> list[str]:
     for each in document["out_of_memory"]:
         path = folder / str(each["notebook"]).removeprefix("work/")
         if each["notebook"] and path.is_file():
-            found.append(shlex.quote(str(path)) + parameters.shell(parameters.of_values(each["parameters"])))
+            found.append(shlex.quote(str(path)) + parameters.again(each))
     return list(dict.fromkeys(found))
 
 

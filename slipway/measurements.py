@@ -25,6 +25,7 @@ _FIELDS = (
     "ended",
     "step",
     "use_mib",
+    "fit_mib",
     "needed_mib",
     "peak_mib",
     "limit_mib",

@@ -60,14 +60,20 @@ def of_values(values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def shell(given: Sequence[str]) -> str:
-    """The words as options of `run`, as a shell takes them, each after a space."""
+def again(told: Mapping[str, Any]) -> str:
+    """The options of `run` with which this run (the facts of its executed notebook) is made again."""
+    return shell(of_values(told["parameters"]), told.get("kernel"))
+
+
+def shell(given: Sequence[str], kernel: str | None = None) -> str:
+    """The words, and a kernel that was asked for, as options of `run`, as a shell takes them, each after a space."""
 
     def option(word: str) -> tuple[str, str]:
         found = next(((name, kind) for name, kind in (("-r", _TEXT), ("-y", _YAML)) if word.startswith(kind)), ("-p", ""))
         return found[0], word.removeprefix(found[1])
 
-    return "".join(f" {name} {shlex.quote(value)}" for name, value in map(option, given))
+    named = f" -k {shlex.quote(kernel)}" if isinstance(kernel, str) else ""
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in map(option, given)) + named
 
 
 def _checked(option: str, each: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ansible.module_utils
 
-from slipway import adopt, arguments, killed, lab, new, plays, render, runs
+from slipway import adopt, arguments, killed, lab, new, plays, render, runs, standing
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 
@@ -152,6 +152,10 @@ def show(options: argparse.Namespace) -> Exit:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     document = _document(options, settings, result)
+    if options.command == "open" and not document["url"]:
+        place = shlex.quote(str(folder))
+        start, logs = f"{plays.command(options, 'deploy')} {place}", f"{plays.command(options, 'logs')} --project {place}"
+        raise RefusalError(standing.closed(document, settings["name"], start, logs))
     print(render.as_json(document) if options.json else render.project_text(document, partial(plays.command, options), folder))
     return Exit.DONE
 

@@ -54,6 +54,19 @@ def lines(document: Mapping[str, Any], start: str, logs: str) -> list[str]:
     return [f"Stopped   {', '.join(ended)}. Start with: {start}", *why]
 
 
+def closed(document: Mapping[str, Any], name: str, start: str, logs: str) -> str:
+    """Why there is no way to the Jupyter of this stack, which does not run, and what brings it up: `start`, the whole line."""
+    if document["stack_state"] == "at rest":
+        return f"{name} is at rest: it keeps its data, and its memory is free. Bring it up with: {start}"
+    facts = document["services"].get("jupyter")
+    if not facts:
+        return f"{name} has no Jupyter here. Start it with: {start}"
+    # It may start again and again.
+    failed = facts["state"] == "restarting" or (facts.get("exit_code") or 0) not in _STOPPED
+    why = f"; this shows why: {logs} jupyter" if failed else "."
+    return f"Jupyter of {name} is {facts['state']}{why}\nStart it with: {start}"
+
+
 def beside(name: str, found: Mapping[str, Any]) -> str:
     """Another stack of the machine."""
     if found["running"]:

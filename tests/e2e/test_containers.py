@@ -95,6 +95,13 @@ def test_each_server_runs_as_a_user_of_its_own(machine: Checkout) -> None:
         assert "0" not in servers, said
 
 
+def test_no_process_stays_defunct(machine: Checkout) -> None:
+    for service in SERVICES:
+        said = machine.on_host(f"docker top slipway-{service}-1 -eo pid,stat,comm").splitlines()[1:]
+        assert said
+        assert [line for line in said if line.split()[1].startswith("Z")] == [], service
+
+
 def test_no_server_keeps_a_capability(machine: Checkout) -> None:
     """The entry point has some; it ends when the server starts."""
     for service in SERVICES:

@@ -137,5 +137,5 @@ def test_the_preset_warns_on_the_terminal_too(machine: Checkout) -> None:
     with machine.given({"ec2_instance_group_preset": "book"}):
         planned = machine.orchestrate("up", "--dry-run")
     assert planned.returncode == 0, planned.stderr
-    assert "WARNING: ec2_instance_group_preset: book opens the ports 22, 80, 443" in planned.stderr
+    assert "WARNING: ec2_instance_group_preset: book opens the ports 22, 80, 443, 2376 and 8888" in planned.stderr
     assert planned.stderr.count("WARNING") == 1

@@ -33,7 +33,7 @@ ROWS: list[tuple[dict[str, Any], list[str]]] = [
     ({"ec2_instance_open_ports": [DOOR, DOOR]}, ["ec2_instance_open_ports", "8080", "given twice"]),
     ({"ec2_instance_ssh_cidrs": ["10.0.0.300/33"]}, ["ec2_instance_ssh_cidrs", "'10.0.0.300/33'", "Allowed: an IPv4 network"]),
     ({"ec2_instance_ssh_cidrs": ["0.0.0.0/0"]}, ["ec2_instance_ssh_cidrs", "ec2_instance_ssh_open_to_all: true"]),
-    ({"ec2_instance_group_preset": "boook"}, ["ec2_instance_group_preset", "boook", "ssh, book"]),
+    ({"ec2_instance_group_preset": "boook"}, ["ec2_instance_group_preset", "boook", "ssh, book, stores"]),
     ({**PUBLIC, "stack_tls_key": "{tls}/own.key"}, ["stack_tls_certificate", '""', "both, or neither"]),
     ({**PUBLIC, **OWN, "stack_tls_certificate": "{tls}/none.crt"}, ["stack_tls_certificate", "none.crt", "is not a file"]),
     ({**PUBLIC, **OWN, "stack_tls_certificate": "own.crt"}, ["stack_tls_certificate", "own.crt", "absolute path"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -59,6 +60,11 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
     text = projects.orchestrate("status", "left").stdout
     assert "Bring it up with: python orchestrate.py deploy" in text
     assert "tunnel is closed" not in text
+    for words, start in ((["left"], "deploy"), ([], "up")):
+        # The base stack made room.
+        refused = projects.orchestrate("open", *words)
+        assert refused.returncode == 3, refused.stdout + refused.stderr
+        assert f"is at rest: it keeps its data, and its memory is free. Bring it up with: python orchestrate.py {start}" in refused.stderr
     assert projects.answer("status", "right")["stacks"]["left"] == {"running": False, "at_rest": True, "memory_limit_mib": 0}
     assert projects.on_host("docker ps --quiet --no-trunc --filter name=right-") == before
     assert projects.answer("deploy", "left")["rested"] is None
@@ -68,7 +74,9 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
 def test_seeds_run_once_and_reseed_asks(projects: Checkout) -> None:
     assert sql(projects, "left", "SELECT count(*) > 0 FROM measurements") == "t"
     script = projects.path / "left/docker/postgres/20-more.sql"
-    script.write_text("CREATE TABLE more AS SELECT 42 AS answer;\n")
+    # It takes longer than all services together may.
+    busy = "DO $$ DECLARE t timestamptz := clock_timestamp(); BEGIN WHILE clock_timestamp() < t + interval '25 s' LOOP END LOOP; END $$;"
+    script.write_text(f"{busy}\nCREATE TABLE more AS SELECT 42 AS answer;\n")
     told = projects.orchestrate("deploy", "left")
     assert told.returncode == 0, told.stderr
     assert "left_postgres_data was made from other files" in told.stdout
@@ -78,8 +86,11 @@ def test_seeds_run_once_and_reseed_asks(projects: Checkout) -> None:
     assert wrong.returncode == 2
     assert "left_postgres_data" in wrong.stderr
     assert sql(projects, "left", "SELECT who FROM mine") == "left"
-    done = projects.answer("reseed", "left", "--volume", "left_postgres_data")
-    assert done["seeds_not_used"] is None
+    with projects.given({"stack_wait_seconds": 12}):
+        waited = projects.orchestrate("reseed", "left", "--volume", "left_postgres_data", "--json")
+    assert waited.returncode == 0, waited.stderr
+    assert "The first start runs docker/postgres/20-more.sql" in waited.stderr
+    assert json.loads(waited.stdout)["seeds_not_used"] is None
     assert sql(projects, "left", "SELECT answer FROM more") == "42"
     assert sql(projects, "left", "SELECT to_regclass('mine') IS NULL") == "t"
     assert sql(projects, "right", "SELECT who FROM mine") == "right"

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from tests.modules import load
 
 reader = load("stack_store_home")
 fingerprints = load("stack_fingerprints")
+settings = load("stack_wrong_settings")
 
 #: Of one image and of a later one: what they bring to the home.
 FIRST = "for name in kept changed gone dropped dropped-by-both; do echo one > $name; done; mkdir -p away/in; echo x > away/in/x"
@@ -253,14 +255,14 @@ def test_each_change_of_the_home_is_another_fingerprint(kept: Home, images: tupl
     home.bring(kept.name, images[0])
     kept.shell(images[0], "mkdir -m 000 secret; mkdir empty; touch -d @1 kept")
     changes = ["echo x > 'ne w'", "rm kept", "echo x >> changed", "chmod 600 changed", "ln -sf changed link"]
-    changes += ["mv gone $'\\xff'", "touch secret/inside"]
+    changes += ["mv gone $'\\xff'", "touch secret/inside", "rmdir empty", "mkdir -p new/in", "chmod 711 new/in", "rmdir new/in"]
     client = kept.reader(images[0])
     try:
         said = [client.read("")]
         assert client.read(said[0]["mark"]) == {"mark": said[0]["mark"]}
-        # Not compared: caches, what is written down of images, the project's folder, folders by themselves, and what the server writes.
+        # Not compared: caches, what is written down of images, the project's folder, and what the server makes.
         kept.shell(images[0], "mkdir -p .cache work; echo x > .cache/x; echo >> .local/state/slipway/home.json; echo > work/x")
-        kept.shell(images[0], "mkdir -p .jupyter; echo > .jupyter/migrated; rmdir empty")
+        kept.shell(images[0], "mkdir -p .jupyter .ipython .local/share/jupyter; chmod 700 .local/share/jupyter; echo > .jupyter/migrated")
         assert client.read("")["said"] == said[0]["said"]
         for change in changes:
             kept.shell(images[0], change)
@@ -298,12 +300,53 @@ def test_a_package_of_the_users_is_for_kernels_runs_and_workers_and_not_for_the_
     assert found == ""
 
 
+#: Files in the settings' folder, how each is made there, and what is said of it.
+WRONG = {
+    "jupyter_config.py": ("echo 'raise SystemExit(3)' > {}", "line 1: it ends Python (exit 3)"),
+    "jupyter_config.json": ("echo '[]' > {}", "it holds a list, where JSON of the form {...} is read"),
+    "jupyter_server_config.py": ("printf 'x = 1\nc.ServerApp.port = 9999\n' > {}", "ServerApp.port is 9999; the way to Jupyter here needs"),
+    "jupyter_server_config.json": ("mkdir {}", "it is a folder, not a file"),
+    "jupyter_server_config.d/a.json": ("echo '{{' > {}", "it is not JSON: "),
+    "jupyter_server_config.d/b.json": (
+        'echo \'{{"ServerApp": {{"port": "x"}}}}\' > {}',
+        "The 'port' trait of a ServerApp instance expected an int",
+    ),
+    "jupyter_server_config.d/c.json": ('echo \'{{"ServerApp": {{"open_browser": false}}}}\' > {}', None),
+    "jupyter_server_config.d/d.json": ("ln -s nowhere {}", "it is a link to nowhere, which is not there"),
+    "jupyter_lab_config.py": ("printf 'x = \"\\xff\"\n' > {}", "it is not UTF-8: the byte 0xff at 5"),
+    "jupyter_lab_config.json": ("echo '{{}}' > {} && chmod 0 {}", "Permission denied (mode 0000, owner 1000, read as 1000)"),
+    "jupyter_notebook_config.py": ("printf '\nimport nothing_of_that_name\n' > {}", "line 2: ModuleNotFoundError: No module named"),
+}
+
+
+def test_of_the_users_settings_each_file_with_a_fault_is_named(project: Project) -> None:
+    folder = "/home/jovyan/.jupyter"
+    made = [how.format(*[f"{folder}/{name}"] * 2) for name, (how, _) in WRONG.items()]
+    try:
+        project.shell.out("bash", "-ec", "\n".join([f"mkdir -p {folder}/jupyter_server_config.d", *made]))
+        *wrong, read = map(json.loads, project.shell.out("python", "-s", "-c", settings.WRONG).splitlines())
+        assert set(read["read"]) == {f"{folder}/{name}" for name in WRONG}
+        found = {each["path"].removeprefix(f"{folder}/"): each["why"] for each in wrong}
+        assert set(found) == {name for name, (_, said) in WRONG.items() if said}
+        for name, why in found.items():
+            assert why.startswith(WRONG[name][1] or ""), (name, why)
+        # Of the folder itself.
+        project.shell.out("chmod", "0", folder)
+        alone = settings.told(project.shell.out("python", "-s", "-c", settings.WRONG), "up --without-settings")
+        assert alone[1] == "  ~/.jupyter: Permission denied (mode 0000, owner 1000, read as 1000)"
+    finally:
+        project.shell.out("bash", "-ec", f"chmod 700 {folder} && rm -r {folder}")
+
+
 def test_settings_that_keep_the_server_from_starting_may_be_left_out(project: Project) -> None:
     project.shell.out("bash", "-ec", "mkdir -p ~/.jupyter && echo 'raise RuntimeError(1)' > ~/.jupyter/jupyter_server_config.py")
     try:
         assert project.compose("up", "--detach", "--force-recreate", "jupyter").returncode == 0
         (box,) = project.boxes("jupyter")
         project.until(lambda: "/home/jovyan/.jupyter/jupyter_server_config.py" in box.logs())
+        compose = [str(Path(sys.prefix) / "bin" / "docker-compose")]
+        named = settings.wrong_settings(str(project.folder), tls=False, start="up", compose=compose)
+        assert named[1] == "  ~/.jupyter/jupyter_server_config.py: line 1: RuntimeError: 1"
         plain = os.environ | {"JUPYTER_CONFIG_DIR": "/tmp/jupyter-config"}  # noqa: S108 (of the container)
         assert project.compose("up", "--detach", "jupyter", env=plain).returncode == 0
         (box,) = project.boxes("jupyter")

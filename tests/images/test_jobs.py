@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import PROJECT
 from tests.images.boxes import Box
 from tests.images.project import PASSWORD, Project
+from tests.modules import load
 
 #: Of each kind of result that the monitor knows nothing of, and of some that it does.
 SHAPES = """
@@ -204,6 +205,58 @@ def test_a_result_waits_until_a_full_redis_has_room(project: Project) -> None:
     project.until(lambda: state(project, job) == "finished", seconds=40)
     assert [what for what, _ in project.marks("full")] == ["begin", "end"]
     project.until(lambda: check(box).startswith("healthy"), seconds=40)
+
+
+TROUBLE = "/tmp/slipway-worker/trouble"  # noqa: S108 (of the container)
+#: What keeps a worker from starting, in the home's packages: by file, its text; and what is said of it.
+AT_FAULT = {
+    "a package of another version": (
+        {
+            "redis/__init__.py": "raise SyntaxError('Missing parentheses in call to print')",
+            "redis-2.10.6.dist-info/METADATA": "Metadata-Version: 2.1\nName: redis\nVersion: 2.10.6\n",
+            "redis-2.10.6.dist-info/RECORD": "redis/__init__.py,,\n",
+        },
+        ["SyntaxError", "It comes from redis 2.10.6 in ~/.local/lib/python3", "`pip uninstall redis` removes it"],
+    ),
+    "an older one, which lacks a name": (
+        {
+            "rq/__init__.py": "",
+            "rq-0.5.dist-info/METADATA": "Metadata-Version: 2.1\nName: rq\nVersion: 0.5\n",
+            "rq-0.5.dist-info/RECORD": "rq/__init__.py,,\n",
+        },
+        ["No module named 'rq.", "It comes from rq 0.5 in ~/.local/lib/python3", "`pip uninstall rq` removes it"],
+    ),
+    "a file of that name": (
+        {"psycopg2.py": ""},
+        ["'psycopg2' is not a package", "It comes from psycopg2 in", "/site-packages/psycopg2.py` removes it"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", AT_FAULT)
+def test_a_worker_that_a_package_of_the_home_keeps_from_starting_names_it(project: Project, case: str) -> None:
+    files, words = AT_FAULT[case]
+    place = project.shell.out("python", "-c", "import site; print(site.getusersitepackages())")
+    begin = "import sys, slipway_begin as begin; begin.PAUSE = 1; sys.argv = ['', 'slipway_worker']; begin.main()"
+    write = f"from pathlib import Path\nfor name, text in {files!r}.items():\n    path = Path({place!r}, name)\n"
+    write += "    path.parent.mkdir(parents=True, exist_ok=True)\n    path.write_text(text)"
+    try:
+        project.shell.out("python", "-S", "-c", write)
+        # The official image's Python looks there before its own packages; that of the stand-in, a virtual environment, after them.
+        first = {"PYTHONPATH": place}
+        command = ["bash", "-c", f'echo $$ > /tmp/begin.pid; exec python -P -c "{begin}"']
+        project.shell.container.exec_run(command, detach=True, environment=first)
+        project.until(lambda: project.shell.run("test", "-s", TROUBLE)[0] == 0)
+        said = project.shell.out("cat", TROUBLE)
+        assert all(each in said for each in words), said
+        # The health check's answer is not cut.
+        assert len(said) < load("stack_engine").MOST_REASON
+        # It is removed, and the worker starts.
+        project.shell.out("rm", "-r", place)
+        project.until(lambda: project.shell.run("test", "-e", TROUBLE.replace("trouble", "alive"))[0] == 0)
+        assert project.shell.run("test", "-e", TROUBLE)[0] == 1
+    finally:
+        project.shell.run("bash", "-c", f"kill $(cat /tmp/begin.pid); rm -rf {place} {TROUBLE} {TROUBLE.replace('trouble', 'alive')}")
 
 
 def test_a_worker_with_a_wrong_password_says_so_and_takes_the_right_one(project: Project) -> None:

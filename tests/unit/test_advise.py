@@ -164,6 +164,16 @@ def test_a_notebook_that_died_is_given_twice_the_memory(tmp_path: Path) -> None:
     assert "nobody has seen its peak" in advise.text(told(need, SMALL))
 
 
+def test_the_line_to_type_has_what_the_run_had_by_which_the_need_is_known(tmp_path: Path) -> None:
+    executed(tmp_path, "20260101T120000", exit_code=137, parameters={"rows": 1000, "name": "two words"}, kernel="ir")
+    options = arguments.parse(["advise", "a.ipynb"])
+    commands = advise._commands(options, of_notebook(tmp_path), SMALL, "t2.micro", fitting=False, enough=False)
+    assert commands[1] == "python orchestrate.py run a.ipynb -p rows=1000 -r 'name=two words' -k ir --on t3a.small"
+    executed(tmp_path, "20260102T120000")
+    commands = advise._commands(options, of_notebook(tmp_path), SMALL, "t2.micro", fitting=False, enough=False)
+    assert commands[1] == "python orchestrate.py run a.ipynb --on t3a.small"
+
+
 def test_a_notebook_that_never_ran_has_no_number(tmp_path: Path) -> None:
     with pytest.raises(
         RefusalError, match=r"No run of ipynb/a.ipynb has been measured. Each run to the end measures: python orchestrate.py run"

@@ -108,7 +108,48 @@ def test_all_protocols_have_no_ports() -> None:
     assert ec2_rules.rules({"IpPermissions": [everything]}) == ["-1:::203.0.113.7/32", "-1:::sg-1"]
 
 
-def test_the_warning_names_what_listens() -> None:
-    assert "but SSH listens there" in ec2_rules.book_warning([])
-    door = {"ports": 443, "rule_desc": "Jupyter over TLS"}
-    assert "but SSH and Jupyter over TLS (port 443) listens there" in ec2_rules.book_warning([door])
+DOOR = {"proto": "tcp", "ports": 443, "cidr_ip": ["203.0.113.0/24"], "rule_desc": "Jupyter over TLS"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ports", "ssh"), [("ssh", [], False), ("book", [22, 80, 443, 2376, 8888], True), ("stores", [5432, 6379, 27017], False)]
+)
+def test_a_preset_opens_its_ports_to_all_and_what_is_asked_for_beside(name: str, ports: list[int], ssh: bool) -> None:
+    opened = {rule["ports"]: rule["cidr_ip"] for rule in ec2_rules.preset(name, [])}
+    assert opened == {port: ["0.0.0.0/0"] for port in ports}
+    assert ec2_rules.opens_ssh(name) is ssh
+    # A port that is open to all stays so, also if it is asked for with networks of its own.
+    beside = {rule["ports"]: rule["cidr_ip"] for rule in ec2_rules.preset(name, [DOOR])}
+    assert beside == {443: DOOR["cidr_ip"]} | opened
+
+
+def test_the_warning_names_the_ports_and_what_listens() -> None:
+    assert ec2_rules.preset_warnings("ssh", [DOOR], []) == []
+    (book,) = ec2_rules.preset_warnings("book", [], [])
+    assert "book opens the ports 22, 80, 443, 2376 and 8888 to the whole internet" in book
+    assert "but SSH listens on" in book
+    (stores,) = ec2_rules.preset_warnings("stores", [DOOR], [])
+    assert "stores opens the ports 5432, 6379 and 27017 to the whole internet" in stores
+    assert "but SSH and Jupyter over TLS (port 443) listens on" in stores
+
+
+BOOK_BEFORE = [f"tcp:{port}:{port}:0.0.0.0/0" for port in (22, 80, 443, 2376, 5432, 6379, 8888, 27017)]
+
+
+@pytest.mark.parametrize(
+    ("name", "beside", "closed", "other"),
+    [
+        ("book", [], "5432, 6379 and 27017", "stores"),
+        ("stores", [], "80, 443, 2376 and 8888", "book"),
+        # A port that is asked for by itself is not closed, or not to all.
+        ("book", [5432], "6379 and 27017", "stores"),
+        ("book", [5432, 6379], "27017", "stores"),
+    ],
+)
+def test_ports_that_a_preset_opened_until_now_are_named(name: str, beside: list[int], closed: str, other: str) -> None:
+    """As with the group that an earlier version made for the preset `book`."""
+    _, said = ec2_rules.preset_warnings(name, [DOOR | {"ports": port} for port in beside], BOOK_BEFORE)
+    assert f"{name} does not open {closed}, which" in said
+    assert f"ec2_instance_group_preset: {other} opens {closed};" in said
+    # Nothing is closed: one warning.
+    assert len(ec2_rules.preset_warnings("book", [DOOR | {"ports": port} for port in (5432, 6379, 27017)], BOOK_BEFORE)) == 1

@@ -96,6 +96,19 @@ def test_a_run_that_died_is_told_with_the_lines_that_would_do(tmp_path: Path) ->
     assert len(whole["fit"]["commands"]) == 2
 
 
+def test_the_run_is_made_again_with_its_parameters_and_its_kernel(tmp_path: Path) -> None:
+    (tmp_path / "ipynb").mkdir()
+    (tmp_path / "ipynb" / "big data.ipynb").touch()
+    notebook(tmp_path, "20260501T120000-big data.ipynb", parameters={"n": 3, "name": "007"}, kernel="my env's")
+    (run,) = killed.of_runs(tmp_path)
+    assert run["kernel"] == "my env's"
+    _, again = document(folder=tmp_path, runs=[run])["fit"]["commands"]
+    assert again.endswith("""big data.ipynb' -p n=3 -r name=007 -k 'my env'"'"'s' --on t2.small""")
+    # What somebody has written there is no kernel.
+    notebook(tmp_path, "20260501T120001-big data.ipynb", kernel=["x"])
+    assert " -k " not in document(folder=tmp_path, runs=killed.of_runs(tmp_path))["fit"]["commands"][1]
+
+
 def test_a_run_is_not_told_where_jupyter_has_more_by_now(tmp_path: Path) -> None:
     notebook(tmp_path, "20260501T120000-big data.ipynb", limit_mib=363)
     assert document(folder=tmp_path, runs=killed.of_runs(tmp_path))["out_of_memory"] == []

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from itertools import product
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import load
 
-
-def module_utils(name: str) -> ModuleType:
-    """A role's module_utils are in no package until Ansible sends them."""
-    full = f"ansible.module_utils.{name}"
-    spec = importlib.util.spec_from_file_location(full, PROJECT / "roles" / "project" / "module_utils" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[full] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# Each is used by those after it.
-sync = module_utils("project_sync")
-tree = module_utils("project_tree")
-settings = module_utils("project_settings")
-ignored = module_utils("project_ignored")
+sync, tree, settings, ignored = map(load, ("project_sync", "project_tree", "project_settings", "project_ignored"))
 
 ABSENT = None
 EACH = (ABSENT, "A", "B", "C")

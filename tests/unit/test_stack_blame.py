@@ -8,7 +8,7 @@ import pytest
 
 from tests.modules import load
 
-rules = load("stack_blame")
+rules, settings = load("stack_blame"), load("stack_wrong_settings")
 ASKED = ["jupyter", "postgres", "worker"]
 
 
@@ -79,6 +79,21 @@ def test_a_half_made_volume_is_known(name: str, code: int, lines: list[str], hal
 )
 def test_what_is_said_at_each_start_is_shown_once(lines: list[str], left: list[str]) -> None:
     assert rules.once(lines) == left
+
+
+def test_the_users_settings_are_named_with_the_command_that_does_without_them() -> None:
+    wrong = '{"path": "/home/jovyan/.jupyter/jupyter_lab_config.py", "why": "line 1: NameError: x"}'
+    read = '{"read": ["/home/jovyan/.jupyter/jupyter_lab_config.py", "/home/jovyan/.jupyter/jupyter_config.json"]}'
+    start = "`up --without-settings` starts it without them, and leaves them as they are."
+    named = ["This is wrong in the user's settings of JupyterLab:", "  ~/.jupyter/jupyter_lab_config.py: line 1: NameError: x", start]
+    assert settings.told(f"Some warning\n{wrong}\n{read}\n", "up --without-settings") == named
+    # Where each of them can be read and loaded, they may be the reason all the same.
+    seen = "It reads these settings of the user's: ~/.jupyter/jupyter_lab_config.py and ~/.jupyter/jupyter_config.json."
+    assert settings.told(read, "up --without-settings") == [seen, start]
+    assert settings.told('{"read": []}', "up --without-settings") == settings.told("", "up --without-settings") == []
+    services = {"jupyter": facts(state="restarting", exit_code=1, restarts=2)}
+    text = rules.told(rules.blame(services, ASKED), services, {"jupyter": ["its last line"]}, 21.4, "reason", {"jupyter": named})
+    assert text.splitlines()[2:] == ["  its last line", *named, "Compose: reason"]
 
 
 def test_the_text_names_the_seconds_that_were_waited() -> None:

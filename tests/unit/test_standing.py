@@ -24,6 +24,32 @@ def text(changed: dict[str, dict[str, Any]], folder: Path | None = None, **more:
 
 
 @pytest.mark.parametrize(
+    ("changed", "at_rest", "says"),
+    [
+        ({"*": ENDED}, True, "slipway is at rest: it keeps its data, and its memory is free. Bring it up with: UP"),
+        ({"*": ENDED}, False, "Jupyter of slipway is exited.\nStart it with: UP"),
+        ({"jupyter": ENDED | {"exit_code": 1}}, False, "Jupyter of slipway is exited; this shows why: LOGS jupyter\nStart it with: UP"),
+        (
+            {"jupyter": {"state": "restarting"}},
+            False,
+            "Jupyter of slipway is restarting; this shows why: LOGS jupyter\nStart it with: UP",
+        ),
+    ],
+)
+def test_why_there_is_no_way_to_jupyter(changed: dict[str, dict[str, Any]], at_rest: bool, says: str) -> None:
+    published = dict(result(UP).published) | {"engine": "running", "at_rest": at_rest}
+    published["services"] = {name: facts | changed.get("*", {}) | changed.get(name, {}) for name, facts in published["services"].items()}
+    assert standing.closed(render.status_document("lab", published, None), "slipway", "UP", "LOGS") == says
+
+
+def test_a_stack_without_jupyter() -> None:
+    published = dict(result(UP).published) | {"engine": "running", "at_rest": False}
+    published["services"] = {name: facts for name, facts in published["services"].items() if name == "redis"}
+    document = render.status_document("lab", published, None)
+    assert standing.closed(document, "slipway", "UP", "LOGS") == "slipway has no Jupyter here. Start it with: UP"
+
+
+@pytest.mark.parametrize(
     ("states", "at_rest", "stands"),
     [
         (["running", "running"], False, "running"),

@@ -21,7 +21,7 @@ options:
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
-  group_preset: {type: str, default: ssh, description: 'The preset C(book) is warned of.'}
+  group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
 
@@ -35,7 +35,8 @@ image: {type: dict, returned: when there is no instance, description: The newest
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
 group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
-open_rules: {type: list, returned: always, description: I(open_ports) as the rules of a security group.}
+open_rules: {type: list, returned: always, description: The preset and I(open_ports) as the rules of a security group.}
+opens_ssh: {type: bool, returned: always, description: Whether port 22 is among them.}
 ssh_cidrs: {type: list, returned: always, description: What was given.}
 """
 
@@ -46,7 +47,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn
 
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
-from ansible.module_utils.ec2_rules import WrongError, book_warning, doors, networks, rules
+from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -155,7 +156,7 @@ class Look:
 
 def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Ask everything; a question whose answer forbids the next ends the module."""
-    asked = Look(module)
+    asked, name = Look(module), module.params["group_preset"]
     try:
         networks(module.params["ssh_cidrs"], module.params["ssh_open_to_all"], "ec2_instance_ssh_cidrs", "ec2_instance_ssh_open_to_all")
         open_rules = doors(module.params["open_ports"])
@@ -182,11 +183,12 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
         "group": group,
         "group_rules": rules(group),
-        "open_rules": open_rules,
+        "open_rules": preset(name, open_rules),
+        "opens_ssh": opens_ssh(name),
         "ssh_cidrs": module.params["ssh_cidrs"],
     }
-    if module.params["group_preset"] == "book":
-        module.warn(book_warning(open_rules))
+    for warning in preset_warnings(name, open_rules, result["group_rules"]):
+        module.warn(warning)
     if instance is None and module.params["image_name"]:
         result["zones"] = asked.zones(wanted)
         result["image"] = asked.image(facts["ProcessorInfo"]["SupportedArchitectures"])
@@ -217,7 +219,7 @@ def main() -> None:
             "fit_mib": {"type": "int", "default": 0},
             "ssh_open_to_all": {"type": "bool", "default": False},
             "open_ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
-            "group_preset": {"type": "str", "default": "ssh"},
+            "group_preset": {"type": "str", "default": "ssh", "choices": list(PRESETS)},
         },
         supports_check_mode=True,
     )

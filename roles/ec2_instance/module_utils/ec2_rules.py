@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 SSH_PORT = 22
+EVERYWHERE = "0.0.0.0/0"
+#: By preset, the ports that are open to the whole internet: of the book, those of chapter 1, and the stores' of chapter 8.
+PRESETS: Mapping[str, Mapping[int, str]] = {
+    "ssh": {},
+    "book": {22: "SSH", 80: "HTTP", 443: "HTTPS", 2376: "Docker", 8888: "Jupyter"},
+    "stores": {5432: "PostgreSQL", 6379: "Redis", 27017: "MongoDB"},
+}
 EXAMPLE = "Allowed: an IPv4 network such as 203.0.113.7/32."
 
 #: One network that may reach a range of ports of one protocol, as text: protocol:from:to:source.
@@ -80,13 +87,45 @@ def _rules(permission: Mapping[str, Any]) -> Iterator[Rule]:
             yield f"{what}:{source.get(name, '?')}"
 
 
-def book_warning(beside: Sequence[Mapping[str, Any]]) -> str:
-    """What the preset `book` means, in plain words. `beside` are the doors of services that listen beside SSH."""
+def preset(name: str, beside: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All rules of a preset, and those asked for `beside`. A port that the preset opens to the whole internet stays so."""
+    opened = PRESETS[name]
+    everywhere = [{"proto": "tcp", "ports": port, "cidr_ip": [EVERYWHERE], "rule_desc": what} for port, what in opened.items()]
+    return [*everywhere, *(dict(rule) for rule in beside if rule["ports"] not in opened)]
+
+
+def opens_ssh(name: str) -> bool:
+    """Whether a preset opens port 22 to the whole internet; else it is open to the networks that are asked for."""
+    return SSH_PORT in PRESETS[name]
+
+
+def preset_warnings(name: str, beside: Sequence[Mapping[str, Any]], had: Sequence[Rule]) -> list[str]:
+    """What a preset means, in plain words. `beside` are the doors of services, `had` what the group lets in until now."""
+    opened = PRESETS[name]
+    if not opened:
+        return []
     listen = " and ".join(["SSH", *(f"{door['rule_desc']} (port {door['ports']})" for door in beside)])
-    return (
-        "ec2_instance_group_preset: book opens the ports 22, 80, 443, 2376, 5432, 6379, 8888 and 27017 to the whole internet (0.0.0.0/0), "
-        "as the book does. Databases behind such a group were wiped by the tens of thousands: whatever listens on these ports will be "
-        f"found and tried by strangers. Nothing of this project but {listen} listens there: the stores stay on the containers' own "
+    said = [
+        f"ec2_instance_group_preset: {name} opens the ports {_listed(opened)} to the whole internet ({EVERYWHERE}), "
+        f"as the book does in chapter {1 if opens_ssh(name) else 8}. Databases behind such a group were wiped by the tens of thousands: "
+        "strangers will find and try whatever listens on these ports. "
+        f"Nothing of this project but {listen} listens on the machine's address: the stores stay on the containers' own "
         "network, and Jupyter without TLS on the machine's loopback. A container that you publish on one of these ports is open to all. "
         "Without the preset, the next run closes them."
-    )
+    ]
+    # In earlier versions the preset `book` opened the stores' ports too.
+    asked = [rule["ports"] for rule in beside]
+    for other, ports in PRESETS.items():
+        closed = [port for port in ports if port not in (*opened, *asked, SSH_PORT) and f"tcp:{port}:{port}:{EVERYWHERE}" in had]
+        if closed:
+            said.append(
+                f"ec2_instance_group_preset: {name} does not open {_listed(closed)}, which the security group has opened to the whole "
+                f"internet until now: `up` and `deploy` close them. ec2_instance_group_preset: {other} opens {_listed(closed)}; "
+                "to open single ports beside those of a preset, use ec2_instance_open_ports."
+            )
+    return said
+
+
+def _listed(ports: Iterable[int]) -> str:
+    *first, last = map(str, ports)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -210,7 +210,11 @@ def _fingerprint(root: str, path: str) -> tuple[str, int | None, str]:
     if not stat.S_ISREG(found.st_mode):
         return UNKNOWN, None, "is neither a file nor a folder"
     hashed = hashlib.sha256()
-    with Path(full).open("rb", buffering=0) as file:
-        while block := file.read(1 << 20):
+    # A file object, and room for a megabyte, would make 15,000 small files take three times as long.
+    handle, most = os.open(full, os.O_RDONLY), min(found.st_size + 1, 1 << 20)
+    try:
+        while block := os.read(handle, most):
             hashed.update(block)
+    finally:
+        os.close(handle)
     return hashed.hexdigest() + ("x" if found.st_mode & stat.S_IXUSR else ""), found.st_size, ""

@@ -8,11 +8,14 @@ module: stack_explain
 short_description: Say which services of a Compose project failed, after how long, and what they said last
 description:
   - Changes nothing. Of a container that starts again and again it reads what was said since its last start.
+  - If JupyterLab does not start, and has not run out of memory, it looks what is wrong in the user's settings, in a container of its own.
 options:
   services: {type: dict, required: true, description: The services as stack_look has seen them.}
   asked: {type: list, elements: str, required: true, description: Names of the services that may be to blame.}
   seconds: {type: float, required: true, description: How long they were waited for.}
   reason: {type: str, required: true, description: What Compose or the module said that started them.}
+  directory: {type: str, required: true, description: The stack's folder, absolute.}
+  plain: {type: str, required: true, description: What starts JupyterLab without the user's settings.}
 """
 
 RETURN = r"""
@@ -28,6 +31,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_blame import blame, half_made, once, told
 from ansible.module_utils.stack_engine import Engine
+from ansible.module_utils.stack_wrong_settings import wrong_settings
 
 LINES = 20
 
@@ -52,6 +56,8 @@ def main() -> None:
             "asked": {"type": "list", "elements": "str", "required": True},
             "seconds": {"type": "float", "required": True},
             "reason": {"type": "str", "required": True},
+            "directory": {"type": "str", "required": True},
+            "plain": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
@@ -61,7 +67,10 @@ def main() -> None:
         logs = {name: last_lines(services[name]["container"]) for name in found.failed}
     except (OSError, http.client.HTTPException) as silent:
         module.fail_json(msg=f"{asked['reason']}\nThe engine does not say more: {silent}")
-    text = told(found, services, logs, asked["seconds"], asked["reason"])
+    more: list[str] = []
+    if "jupyter" in found.failed and not services["jupyter"]["out_of_memory"]:
+        more = wrong_settings(asked["directory"], bool(services["jupyter"]["certificate_sha256"]), asked["plain"])
+    text = told(found, services, logs, asked["seconds"], asked["reason"], {"jupyter": more})
     module.exit_json(blamed=list(found.failed), text=text, half_made=half_made(services, logs))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 #: How PostgreSQL ends over a volume that the project's files left half-made (files/compose/postgres): EX_CONFIG of sysexits.h.
@@ -25,13 +26,14 @@ def blame(services: Mapping[str, Mapping[str, Any]], asked: Sequence[str]) -> Bl
     """Say of the asked services who failed. Those that still start are to blame only if none has failed."""
     ours = {name: facts for name, facts in sorted(services.items()) if re.sub(r"-[0-9]+$", "", name) in asked}
     unhealthy = {name: facts for name, facts in ours.items() if facts["health"] != "healthy"}
-    failed = [name for name, facts in unhealthy.items() if _has_failed(facts)]
+    failed = [name for name, facts in unhealthy.items() if has_failed(facts)]
     if not failed:
         return Blame(tuple(unhealthy), ())
     return Blame(tuple(failed), tuple(name for name in unhealthy if name not in failed))
 
 
-def _has_failed(facts: Mapping[str, Any]) -> bool:
+def has_failed(facts: Mapping[str, Any]) -> bool:
+    """Whether a service, as stack_look has seen it, does more than start slowly."""
     return bool(facts["state"] in _ENDED or facts["health"] == "unhealthy" or facts["restarts"] or facts["out_of_memory"])
 
 
@@ -52,8 +54,15 @@ def once(lines: Sequence[str]) -> list[str]:
     return list(lines)
 
 
-def told(found: Blame, services: Mapping[str, Mapping[str, Any]], logs: Mapping[str, Sequence[str]], seconds: float, reason: str) -> str:
-    """All of it for people: who failed, after how long, and the last lines of each."""
+def told(
+    found: Blame,
+    services: Mapping[str, Mapping[str, Any]],
+    logs: Mapping[str, Sequence[str]],
+    seconds: float,
+    reason: str,
+    more: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """All of it for people: who failed, after how long, the last lines of each, and what `more` there is to say of it."""
     lines = [f"Not healthy after {seconds:.0f} s: {', '.join(found.failed)}. The other services stay up."]
     if found.starting:
         lines.append(f"Still starting then: {', '.join(found.starting)}.")
@@ -66,6 +75,7 @@ def told(found: Blame, services: Mapping[str, Mapping[str, Any]], logs: Mapping[
             f"limit {facts['memory_limit_mib']} MiB. Its last lines:"
         )
         lines += [f"  {_cut(line, _LINE)}" for line in logs[name]]
+        lines += more.get(name, [])
     lines.append(f"Compose: {_cut(reason, 600)}")
     return "\n".join(lines)
 

@@ -23,7 +23,7 @@ AT_REST = "at_rest"
 #: Answers of the engine's that are no refusal; 304: there was nothing to do.
 DONE = (200, 204, 304)
 #: So much of what a health check said is shown.
-MOST_REASON = 300
+MOST_REASON = 600
 #: What an argument of the modules says of each stack. `prefix` stands before the names of its stores.
 STACK = {
     "name": {"type": "str", "required": True},

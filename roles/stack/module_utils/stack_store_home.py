@@ -11,13 +11,14 @@ from ansible.module_utils.stack_store import WAY, PassingError, Session
 
 # For each line that it is given, a mark: what the file system says of the files; if that has moved on, what they hold too. One file after
 # the other, in the order of their names, so that the number and the size of files do not count for the memory. What the home has of `work`
-# is another folder's. Not compared: caches, and what Jupyter's server itself makes when it starts, which may be before the comparison, a
-# file and empty folders.
+# is another folder's. Not compared: caches, and what Jupyter's server itself makes when it starts, which may be before the comparison: a
+# file, and folders (MADE) by themselves; what is in these is compared.
 HOME = r"""
 import hashlib, json, os, stat, sys
 
 top = b"/mnt/home"
 OWN = {b"work", b".cache", b".local/state/slipway", b".local/share/jupyter/runtime", b".jupyter/migrated"}
+MADE = {b".jupyter", b".local", b".local/share", b".local/share/jupyter", b".local/state", b".ipython"}
 
 def entries():
     for folder, names, files in os.walk(top, onerror=fail):
@@ -34,6 +35,8 @@ def fail(error):
     raise error
 
 def content(full, said):
+    if stat.S_ISDIR(said.st_mode):
+        return "folder"
     if stat.S_ISLNK(said.st_mode):
         return os.readlink(full)
     digest = hashlib.sha256()
@@ -52,9 +55,10 @@ def read(known):
     found = {"mark": mark.hexdigest()}
     if found["mark"] != known:
         for path, full, said in entries():
-            if stat.S_ISDIR(said.st_mode):
+            folder = stat.S_ISDIR(said.st_mode)
+            if folder and path in MADE:
                 continue
-            count += 1
+            count += not folder
             whole.update(repr((path, said.st_mode, content(full, said))).encode())
         found |= {"files": count, "digest": whole.hexdigest()}
     return found

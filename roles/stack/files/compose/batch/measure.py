@@ -1,6 +1,6 @@
 """Measure what one notebook takes of memory, in a container that is made for it alone.
 
-    measure.py baselines              what Jupyter takes without a notebook, and with one that runs
+    measure.py baselines              what Jupyter takes without a notebook, with one that runs, and with scikit-learn in it
     measure.py ROWS COLS [MODEL]      an array of this shape in a notebook; where a model is named it is fitted and scored too
     --seconds N                       how long it may take; what takes longer is cut
 
@@ -38,6 +38,19 @@ MODELS = {
 #: Where memory runs out the kernel goes, and this program stays to tell of it.
 FIRST = "open('/proc/self/oom_score_adj', 'w').write('1000')"
 ARRAY = "import numpy as np; lot = np.random.default_rng(0); X = lot.random(({rows}, {cols})); y = lot.integers(0, 2, {rows}); y[:2] = 0, 1"
+#: scikit-learn, as the book imports it before its first array.
+LEARN = "from sklearn.datasets import make_classification"
+#: The peak of the notebook's process begins again at what it has now (proc(5), clear_refs).
+MARK = """
+def _kib(name):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(name))
+with open("/proc/self/clear_refs", "w") as peak:
+    _ = peak.write("5")
+_before = _kib("VmRSS:")
+"""
+#: How far it has grown since, in MiB.
+GROWN = "print(max(_kib('VmHWM:') - _before, 0) / 1024)"
 #: A server and a kernel take so long at most to start, where the machine has one processor.
 START_SECONDS = 120
 
@@ -132,23 +145,28 @@ def _answers(url: str, token: str) -> bool:
 
 
 def baselines(seconds: int) -> Iterator[dict[str, Any]]:
-    """What Jupyter takes without a notebook, and with one."""
+    """What Jupyter takes without a notebook, with one, and with scikit-learn in it."""
     runtime = Path(tempfile.mkdtemp())
     with jupyterlab(runtime) as (url, token):
-        for name in ("no notebook", "notebook running"):
+        for name in ("no notebook", "notebook running", "scikit-learn imported"):
             if name == "notebook running":
-                Notebook(url, token, runtime, time.monotonic() + seconds)
+                notebook = Notebook(url, token, runtime, time.monotonic() + seconds)
+            elif name == "scikit-learn imported":
+                notebook.run(LEARN)
             # Until what a start leaves to be done is done.
             time.sleep(2)
             yield {"baseline": name, "use_mib": memory.in_use() // memory.MIB, "peak_mib": memory.peak(), "limit_mib": memory.limit()}
 
 
 def shape(rows: int, cols: int, model: str | None, seconds: int) -> Iterator[dict[str, Any]]:
-    """An array of this shape, and a model of it."""
-    found: dict[str, Any] = {"rows": rows, "cols": cols, "model": model, "ended": "done", "use_mib": None, "score": None}
-    steps = {"array": ARRAY.format(rows=rows, cols=cols)}
+    """An array of this shape, and a model of it.
+
+    The model is imported before the array is made: what is in use then is what a fit begins with, as in the book.
+    """
+    found: dict[str, Any] = {"rows": rows, "cols": cols, "model": model, "ended": "done", "use_mib": None, "fit_mib": None, "score": None}
+    steps = {"import": f"from {MODELS[model]} import {model}"} if model else {}
+    steps["array"] = ARRAY.format(rows=rows, cols=cols)
     if model:
-        steps["import"] = f"from {MODELS[model]} import {model}"
         steps["fit"] = f"model = {model}().fit(X, y)"
         steps["score"] = "print(model.score(X, y))"
     runtime = Path(tempfile.mkdtemp())
@@ -160,9 +178,13 @@ def shape(rows: int, cols: int, model: str | None, seconds: int) -> Iterator[dic
         try:
             for step, code in steps.items():
                 found["step"] = step
+                if step == "fit":
+                    notebook.run(MARK)
                 said = notebook.run(code)
                 if step == "array":
                     found["use_mib"] = memory.in_use() // memory.MIB
+                if step == "fit":
+                    found["fit_mib"] = round(float(notebook.run(GROWN)), 1)
                 found["score"] = float(said) if step == "score" else None
         except OutOfMemoryError:
             found["ended"] = "out of memory"

@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 from rq.timeouts import UnixSignalDeathPenalty
+from slipway_begin import FOLDER, TROUBLE
 
 # RQ reads these names.
 QUEUES = ["default"]
@@ -25,12 +26,8 @@ RESULT_SHARE = 8
 MOST_ERROR = 32 * 1024
 #: Seconds that a running job has when the worker is stopped. The container's stop_grace_period is longer.
 JOB_SECONDS = int(os.environ.get("WORKER_JOB_SECONDS", "60"))
-#: The worker's own folder, which no other container sees. The health check reads it.
-FOLDER = Path("/tmp/slipway-worker")  # noqa: S108 (of this container alone)
 #: Touched with each look: written, so Redis has answered.
 ALIVE = FOLDER / "alive"
-#: Why it cannot work just now.
-TROUBLE = FOLDER / "trouble"
 #: Made when the job's function has ended.
 PERFORMED = FOLDER / "performed"
 #: Other after each start of the host.

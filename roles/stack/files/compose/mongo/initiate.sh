@@ -11,3 +11,6 @@ until state=$(bash /slipway/state.sh 2> /dev/null) && [[ $state == primary ]]; d
   fi
   sleep 0.5
 done
+# The server is the container's first process and waits for no child: this one would stay there as defunct. An init of Docker's before the
+# server would stay as root, with the entry point's capabilities.
+exec sleep infinity
