@@ -42,8 +42,8 @@ def line(path: Path) -> str:
 def _how(told: Mapping[str, Any]) -> str:
     if told.get("exit_code") == 0:
         return "Executed"
-    how = {KILLED: "Out of memory", **dict.fromkeys(STOPPED, "Stopped")}.get(told["exit_code"], "Failed")
-    return f"{how} in {told['place']}"
+    how = {KILLED: "Out of memory", **dict.fromkeys(STOPPED, "Stopped")}.get(told.get("exit_code"), "Failed")
+    return f"{how} in {told.get('place')}"
 
 
 def same(path: Path, job: Job) -> bool:
