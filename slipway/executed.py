@@ -42,7 +42,8 @@ def line(path: Path) -> str:
 def _how(told: Mapping[str, Any]) -> str:
     if told.get("exit_code") == 0:
         return "Executed"
-    how = {KILLED: "Out of memory", **dict.fromkeys(STOPPED, "Stopped")}.get(told.get("exit_code"), "Failed")
+    code = told.get("exit_code")
+    how = "Out of memory" if code == KILLED else "Stopped" if code in STOPPED else "Failed"
     return f"{how} in {told.get('place')}"
 
 
