@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: What a batch run ends with whose memory ran out.
 KILLED = 137
+#: By SIGINT and SIGTERM.
+STOPPED = (130, 143)
 #: What stands for a fact that is missing. Of another kind than these, or a number, none is.
 _FACTS: dict[str, Any] = {"notebook": "", "parameters": {}, "begun": "", "state": "", "place": "", "digest": ""}
 _FACTS |= dict.fromkeys(["exit_code", "peak_mib", "limit_mib", "needed_mib"])
@@ -40,7 +42,9 @@ def line(path: Path) -> str:
 def _how(told: Mapping[str, Any]) -> str:
     if told.get("exit_code") == 0:
         return "Executed"
-    return f"{'Out of memory' if told.get('exit_code') == KILLED else 'Failed'} in {told.get('place')}"
+    code = told.get("exit_code")
+    how = "Out of memory" if code == KILLED else "Stopped" if code in STOPPED else "Failed"
+    return f"{how} in {told.get('place')}"
 
 
 def same(path: Path, job: Job) -> bool:

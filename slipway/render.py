@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway import killed, receipt, runs, standing
+from slipway import executed, killed, receipt, runs, standing
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -260,7 +260,7 @@ def sync_text(document: Mapping[str, Any], check: bool) -> str:
 def run_text(document: Mapping[str, Any], folder: Path) -> str:
     """Render what came of a batch run."""
     code = document["exit_code"]
-    how = "Executed" if code == 0 else "Out of memory" if document["out_of_memory"] else "Stopped" if code in (130, 143) else "Failed"
+    how = "Executed" if code == 0 else "Out of memory" if document["out_of_memory"] else "Stopped" if code in executed.STOPPED else "Failed"
     lines = [f"{how}: {folder / document['executed']}" if document["executed"] else f"{how}: nothing was executed"]
     if document["fetched"]:
         lines.append(f"Files     {len(document['fetched'])} fetched: {_few(document['fetched'])}")

@@ -26,7 +26,7 @@ sys.path.insert(0, str(PROJECT))
 
 from slipway import lock  # the project is no installed package
 
-READING = ("advise.yml", "find.yml", "status.yml")
+READING = ("advise.yml", "find.yml", "runs.yml", "status.yml")
 REFUSED = 3
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Checkout
-from tests.e2e.support.interruptions import Command, end, kill, started, task
+from tests.e2e.support.interruptions import Command, kill_all, started, task
 from tests.e2e.support.machines import instance
 from tests.e2e.support.projects import make, write
 
@@ -108,7 +108,7 @@ def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machin
     assert (run["state"], run["options"]) == ("running", ["-p", "name=once", "-p", "seconds=25"])
     command = here.begin("once", 25, told)
     command.until(task("Fetch what a run made"))
-    end(here, command.process, signal.SIGKILL)
+    kill_all(command.process)
     assert "this command joins it" in told.read_text()
     assert "row 0" in told.read_text()
     done = here.orchestrate("remove", "rows")
@@ -150,7 +150,7 @@ def test_stopped_by_its_name(here: Machine) -> None:
     assert here.orchestrate("runs", "--stop", begun["run"]).returncode == 2
     done = here.orchestrate("runs", "rows", "--pull")
     assert done.returncode == 0, done.stderr
-    assert "ended from outside" in done.stderr or "Failed in cell 2 of 4" in done.stderr
+    assert f"{begun['run']} has ended. Stopped in cell 3 of 4: " in done.stderr
     assert (here.kept(), here.written("stopped") < 100) == ([], True)
 
 
@@ -166,7 +166,7 @@ def test_killed_in_a_play(here: Machine, name: str, tmp_path: Path) -> None:
     mark = f"in_{TASKS.index(name)}"
     command = here.begin(mark, 5, tmp_path / "told.txt")
     command.until(task(name))
-    end(here, command.process, signal.SIGKILL)
+    kill_all(command.process)
     had(here, mark, 5)
 
 
@@ -178,7 +178,7 @@ def test_killed_around_the_begin(here: Machine, seconds: float, tmp_path: Path) 
     # The SSH that begins it is a child of the command, as the play is not.
     until(lambda: _children(command.process.pid))
     time.sleep(seconds)
-    kill(here, command.process)
+    kill_all(command.process)
     had(here, mark, 5)
 
 

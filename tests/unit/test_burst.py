@@ -78,6 +78,7 @@ def write(path: Path, source: str, **told: Any) -> Path:
     [
         ({"state": "done", "exit_code": 0}, "Executed: "),
         ({"state": "done", "exit_code": 1, "place": "cell 2 of 3"}, "Failed in cell 2 of 3: "),
+        ({"state": "done", "exit_code": 143, "place": "cell 2 of 3"}, "Stopped in cell 2 of 3: "),
         ({"state": "done", "exit_code": 137, "place": "cell 2 of 3"}, "Out of memory in cell 2 of 3: "),
         ({"state": "running", "place": "cell 2 of 3"}, "was ended from outside, in cell 2 of 3. The partial result: "),
     ],

