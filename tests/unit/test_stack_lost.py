@@ -106,6 +106,33 @@ def test_books_of_packages(paths: tuple[str, ...], expected: list[tuple[str, str
     assert [(each.kind, each.name, each.version, each.new) for each in books] == expected
 
 
+INFO = f"{SITE}/a-1.dist-info/RECORD"
+META = "/opt/conda/conda-meta/a-1-0.json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "text", "paths", "asked"),
+    [
+        (
+            "pip",
+            INFO,
+            'a.py,sha256=x,1\n"b,c.py",,\n../../../bin/a,,\n/etc/a,,\n\n',
+            [f"{SITE}/a.py", f"{SITE}/b,c.py", "/opt/conda/bin/a", "/etc/a"],
+            False,
+        ),
+        ("pip", INFO, "x" * 200_000, [], False),
+        ("apt", "/var/lib/dpkg/info/tree.list", "/.\n/usr/bin/tree\n", ["/", "/usr/bin/tree"], False),
+        ("conda", META, '{"files": ["bin/a"], "requested_spec": "a"}', ["/opt/conda/bin/a"], True),
+        ("conda", META, '{"files": ["bin/a"], "requested_spec": "None"', [], False),
+        ("conda", META, "[1]", [], False),
+        ("conda", META, '{"files": 7}', [], False),
+    ],
+)
+def test_what_a_book_says(kind: str, path: str, text: str, paths: list[str], asked: bool) -> None:
+    found = rules.Book(path, kind, "a", "1", True)
+    assert rules.brought(found, io.StringIO(text)) == ([path, *paths], asked)
+
+
 def test_packages_what_was_asked_for_first() -> None:
     paths = [f"{SITE}/{name}-1.dist-info/RECORD" for name in ("along", "zz", "by_conda", "again")]
     books = [rules.Book(path, "pip", path.split("/")[-2][:-12], "1", "again" not in path) for path in paths]

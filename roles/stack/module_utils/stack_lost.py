@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
-import csv
 import json
-import os
 import shutil
 import tarfile
 from collections import Counter
@@ -17,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
 from ansible.module_utils.stack_engine import Engine, of_project
-from ansible.module_utils.stack_lost_rules import Book, Files, Here, book, candidates, changes, packages, without
+from ansible.module_utils.stack_lost_rules import Book, Files, Here, book, brought, candidates, changes, packages, without
 
 MIB = 1024 * 1024
 #: The file in a stack's folder, from before the stop on.
@@ -29,6 +27,8 @@ SECONDS = 300
 #: So many are looked at in all, and in one folder that was made by hand, whether they are folders with nothing in them; the others count as
 #: files. The engine needs 1 to 4 ms for each.
 MOST_LOOKED, MOST_LOOKED_OF_ONE = 500, 20
+#: So much is read of what a package manager wrote down of a package.
+MOST_BYTES = 32 * MIB
 #: Go's word for a folder: https://pkg.go.dev/io/fs#FileMode
 _FOLDER = 1 << 31
 
@@ -87,23 +87,24 @@ def _one(stack: str, service: str, container: Mapping[str, Any]) -> Here:
                 books.append(found)
             elif each.path.endswith(".dist-info/REQUESTED"):
                 asked.add(each.path.removesuffix("REQUESTED") + "RECORD")
-        # Pip's come last: what others have brought tells which of them are pip's own.
-        brought: set[int] = set()
-        for each_book in (found for found in books if found.kind != "pip"):
-            brought.update(map(hash, _brought(container["Id"], each_book, asked)))
-        owned = brought.union(*(map(hash, _brought(container["Id"], found, asked)) for found in books if found.kind == "pip"))
+        # By pip, and by others: what these have brought tells which books are pip's own.
+        owned: dict[bool, set[int]] = {True: set(), False: set()}
+        for one in books:
+            paths, by_name = brought(one, _lines(container["Id"], one.path))
+            owned[one.kind == "pip"].update(map(hash, paths))
+            asked |= {one.path} if by_name else set()
         by_apt = any(found.kind == "apt" for found in books)
         if by_apt:
             asked |= _asked_of_apt(container["Id"], books)
         looked: Counter[str] = Counter()
-        for each in candidates(changes(_objects(said)), service, mounts, owned, by_apt):
+        for each in candidates(changes(_objects(said)), service, mounts, owned[True] | owned[False], by_apt):
             looks = looked.total() < MOST_LOOKED and looked[each.top] < MOST_LOOKED_OF_ONE
             if looks:
                 looked[each.top] += 1
             # Of a folder that nothing else is in, nothing is lost.
             if not (looks and (_mode(container["Id"], each.path) or 0) & _FOLDER):
                 files.add(each)
-    found_here = {"files": files.total, "paths": files.paths(), "packages": packages(books, asked, brought)}
+    found_here = {"files": files.total, "paths": files.paths(), "packages": packages(books, asked, owned[False])}
     return Here(container["Id"][:DIGITS], running, losses | found_here)
 
 
@@ -130,31 +131,15 @@ def _objects(file: IO[bytes]) -> Iterator[Mapping[str, Any]]:
 
 
 def _lines(container: str, path: str) -> Iterator[str]:
-    """A file's lines; none if there is no such file."""
+    """A file's lines; none if there is no such file. A line is 64 KiB at most, and all of them 32 MiB."""
     with suppress(OSError, tarfile.TarError), closing(Engine(SECONDS)) as engine:
         answer = engine.opened(f"/containers/{container}/archive", path=path)
         with tarfile.open(fileobj=answer, mode="r|") as archive:
             member = archive.next()
-            for line in (member and archive.extractfile(member)) or ():
+            content, left = member and archive.extractfile(member), MOST_BYTES
+            while content and left > 0 and (line := content.readline(1 << 16)):
+                left -= len(line)
                 yield line.decode(errors="surrogateescape")
-
-
-def _brought(container: str, found: Book, asked: set[str]) -> Iterator[str]:
-    """The paths of what a package has brought, its own book among them. Adds to `asked` if conda's book says so."""
-    yield found.path
-    above, lines = Path(found.path).parent.parent, _lines(container, found.path)
-    named: Iterable[str] = ()
-    if found.kind == "apt":
-        named = (line.rstrip("\n") for line in lines)
-    elif found.kind == "pip":
-        named = (row[0] for row in csv.reader(lines) if row)
-    else:
-        with suppress(ValueError):
-            said = json.loads("".join(lines))
-            asked.update([found.path] if said.get("requested_spec") else [])
-            named = said.get("files", [])
-    # An absolute one stays as it is.
-    yield from (os.path.normpath(above / name) for name in named)
 
 
 def _asked_of_apt(container: str, books: Iterable[Book]) -> set[str]:

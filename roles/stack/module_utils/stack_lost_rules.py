@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import posixpath
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import PurePosixPath
 from typing import Any
 
 #: The engine's words: https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerChanges
@@ -100,6 +105,25 @@ def book(change: Change) -> Book | None:
         if found and not found["folder"].startswith(change.top):
             return Book(change.path, kind, found["name"], found.groupdict().get("version"), change.kind == ADDED)
     return None
+
+
+def brought(found: Book, lines: Iterable[str]) -> tuple[list[str], bool]:
+    """The paths of what a package has brought, by its book and with it; and whether the book says that it was asked for by its name.
+
+    A book that is not what it should be names nothing: the files are then the user's.
+    """
+    above, names, asked = PurePosixPath(found.path).parent.parent, [], False
+    if found.kind == "apt":
+        names = [line.rstrip("\n") for line in lines]
+    elif found.kind == "pip":
+        with suppress(csv.Error):
+            names = [row[0] for row in csv.reader(lines) if row]
+    else:
+        with suppress(ValueError, TypeError, AttributeError):
+            said = json.loads("".join(lines))
+            names, asked = [str(name) for name in said["files"]], bool(said.get("requested_spec"))
+    # An absolute one stays as it is.
+    return [found.path, *(posixpath.normpath(above / name) for name in names)], asked
 
 
 def passing(path: str, service: str, mounts: Collection[str]) -> bool:
