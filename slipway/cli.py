@@ -104,7 +104,7 @@ def _open(options: argparse.Namespace) -> Exit:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     whole = plays.status(options, result)
-    if not whole["url"]:
+    if not standing.serves(whole):
         raise RefusalError(standing.closed(whole, "slipway", plays.command(options, "up"), plays.command(options, "logs")))
     document = {key: whole[key] for key in ("target", "exposure", "url", "certificate_sha256")}
     if "local_port" in options and document["exposure"] == "public":

@@ -152,7 +152,7 @@ def show(options: argparse.Namespace) -> Exit:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     document = _document(options, settings, result)
-    if options.command == "open" and not document["url"]:
+    if options.command == "open" and not standing.serves(document):
         place = shlex.quote(str(folder))
         start, logs = f"{plays.command(options, 'deploy')} {place}", f"{plays.command(options, 'logs')} --project {place}"
         raise RefusalError(standing.closed(document, settings["name"], start, logs))

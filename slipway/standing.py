@@ -54,6 +54,11 @@ def lines(document: Mapping[str, Any], start: str, logs: str) -> list[str]:
     return [f"Stopped   {', '.join(ended)}. Start with: {start}", *why]
 
 
+def serves(document: Mapping[str, Any]) -> bool:
+    """Whether its Jupyter runs."""
+    return bool(document["services"].get("jupyter", {}).get("state") == "running")
+
+
 def closed(document: Mapping[str, Any], name: str, start: str, logs: str) -> str:
     """Why there is no way to the Jupyter of this stack, which does not run, and what brings it up: `start`, the whole line."""
     if document["stack_state"] == "at rest":

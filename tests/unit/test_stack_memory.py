@@ -153,7 +153,7 @@ def test_what_the_server_wrote_is_read_and_what_others_wrote_there_is_not() -> N
     ("running", "status", "code", "output", "reason"),
     [
         (True, "unhealthy", 1, "Redis is full:\n it takes  nothing.\n", "Redis is full: it takes nothing."),
-        (True, "starting", 1, "x" * 1000, "x" * 300),
+        (True, "starting", 1, "x" * 1000, "x" * 600),
         (True, "starting", 0, "fine", None),
         (True, "healthy", 1, "once", None),
         (True, "unhealthy", 1, "", None),

@@ -39,7 +39,9 @@ def text(changed: dict[str, dict[str, Any]], folder: Path | None = None, **more:
 def test_why_there_is_no_way_to_jupyter(changed: dict[str, dict[str, Any]], at_rest: bool, says: str) -> None:
     published = dict(result(UP).published) | {"engine": "running", "at_rest": at_rest}
     published["services"] = {name: facts | changed.get("*", {}) | changed.get(name, {}) for name, facts in published["services"].items()}
-    assert standing.closed(render.status_document("lab", published, None), "slipway", "UP", "LOGS") == says
+    document = render.status_document("lab", published, None)
+    assert not standing.serves(document)
+    assert standing.closed(document, "slipway", "UP", "LOGS") == says
 
 
 def test_a_stack_without_jupyter() -> None:
