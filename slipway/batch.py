@@ -104,10 +104,10 @@ def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: s
     else:
         print(render.as_json(told) if options.json else render.run_text(told, wanted.folder))
         ended = plays.failed(options, back, back.failure) if back.failure else ending(told["exit_code"])
-    if not back.failure or (back.failure.code is Exit.REFUSED and told["executed"]):
-        # One that was begun from another folder waits for that one.
-        if choice.run is None or choice.run.origin == runs.origin(wanted.folder):
-            watch.forget(options, ssh_config, choice.name)
+    told_all = not back.failure or (back.failure.code is Exit.REFUSED and told["executed"])
+    # One that was begun from another folder waits for that one.
+    if told_all and (choice.run is None or choice.run.origin == runs.origin(wanted.folder)):
+        watch.forget(options, ssh_config, choice.name)
     return ended
 
 
