@@ -104,7 +104,9 @@ def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: s
     else:
         print(render.as_json(told) if options.json else render.run_text(told, wanted.folder))
         ended = plays.failed(options, back, back.failure) if back.failure else ending(told["exit_code"])
-    if not back.failure or (back.failure.code is Exit.REFUSED and told["executed"]):
+    told_all = not back.failure or (back.failure.code is Exit.REFUSED and told["executed"])
+    # One that was begun from another folder waits for that one.
+    if told_all and (choice.run is None or choice.run.origin == runs.origin(wanted.folder)):
         watch.forget(options, ssh_config, choice.name)
     return ended
 
@@ -151,8 +153,10 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
         "project_path": str(folder),
         "slipway_fetched": [output],
         "slipway_kept_runs": [kept],
+        "slipway_origin": runs.origin(folder),
         "project_most_mb": 0 if options.yes else projects.MOST_MB,
     }
+    had = runs.executed_here(folder)
     with ExitStack() as held:
         try:
             with signals.told_by_signals():
@@ -163,7 +167,7 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
             failure = Failure("Wait for the folder", "localhost", f"{why} {output} stays on the machine.", Exit.REFUSED)
             return Result(failure, 0, 0.0, {}, Path())
         back = plays.play("run", "playbooks/project/back.yml", options, variables, progress)
-    for line in runs.arrived((run for run in runs.ended(back.published) if run.output != output), folder):
+    for line in runs.arrived((run for run in runs.brought(back.published, folder, had) if run.output != output), folder):
         progress.say(line)
     # What nobody is asked about waits there. The executed notebook is here.
     return replace(back, failure=None) if projects.waiting(back) else back

@@ -109,6 +109,7 @@ def sync(options: argparse.Namespace) -> Exit:
     variables = variables_of(options, folder) | {
         "project_overwrite": "overwrite" in options,
         "project_delete": "delete" in options,
+        "slipway_origin": runs.origin(folder),
         "project_most_mb": MOST_MB if verb == "pull" and not (check or options.yes) else 0,
     }
 
@@ -116,6 +117,7 @@ def sync(options: argparse.Namespace) -> Exit:
         playbook = f"playbooks/project/{verb}.yml"
         return plays.play(verb, playbook, options, variables | given, Progress(check=check), check)
 
+    had = runs.executed_here(folder)
     with nullcontext() if check else plays.syncing(folder):
         result = play()
         if result.failure and waiting(result):
@@ -125,7 +127,7 @@ def sync(options: argparse.Namespace) -> Exit:
             if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
                 raise RefusalError("Nothing was fetched.")
             result = play(project_most_mb=0)
-    ended = runs.ended(result.published)
+    ended = runs.brought(result.published, folder, had)
     would = [f"{run.name} has ended: its results would be fetched." for run in ended]
     for line in would if check else runs.arrived(ended, folder):
         print(line, file=sys.stderr)

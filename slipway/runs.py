@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -195,8 +195,18 @@ def lines(documents: Iterable[Mapping[str, Any]], command: Callable[[str], str],
 
 
 def ended(published: Mapping[str, Any]) -> list[Run]:
-    """The runs of a project that had ended, and whose results a play has brought."""
+    """The runs of a project that had ended when a play looked for results."""
     return of({"batch_runs": published.get("ended_runs")})
+
+
+def executed_here(folder: Path) -> set[str]:
+    """The executed notebooks that a project's folder has."""
+    return {f"runs/{path.name}" for path in (folder / "runs").glob("*.ipynb")}
+
+
+def brought(published: Mapping[str, Any], folder: Path, had: Set[str]) -> list[Run]:
+    """The runs whose results a play has brought. What another folder began, and this one `had`, waits for that one."""
+    return [run for run in ended(published) if run.origin == origin(folder) or run.output not in had]
 
 
 def arrived(runs: Iterable[Run], folder: Path) -> list[str]:

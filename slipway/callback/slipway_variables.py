@@ -42,6 +42,8 @@ OWN = {
     "slipway_kept_runs",
     "slipway_ended",
     "slipway_had",
+    "slipway_origin",
+    "slipway_begun_here",
     "slipway_stack",
     "slipway_store",
     "slipway_store_callers",

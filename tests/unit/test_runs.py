@@ -238,3 +238,26 @@ def test_what_has_arrived_is_told(tmp_path: Path) -> None:
     assert line == f"{NAME} has ended. Executed: {tmp_path / OUTPUT}"
     (line,) = runs.arrived([run("ended", output="runs/none.ipynb", exit_code=2, said="no kernel is called ir")], tmp_path)
     assert line == f"{NAME} has ended, and left no executed notebook: no kernel is called ir"
+
+
+def test_what_another_folder_began_waits_for_that_one(tmp_path: Path) -> None:
+    told = {
+        "name": NAME,
+        "project": "survey",
+        "state": "ended",
+        "exit_code": 0,
+        "notebook": "ipynb/a.ipynb",
+        "parameters": [],
+        "digest": DIGEST,
+    }
+    theirs, mine = (
+        told | {"origin": "ann@desk:/x", "output": "runs/1-a.ipynb"},
+        told | {"origin": runs.origin(tmp_path), "output": "runs/2-a.ipynb"},
+    )
+    published = {"ended_runs": [theirs, mine]}
+    assert [run.output for run in runs.brought(published, tmp_path, runs.executed_here(tmp_path))] == ["runs/1-a.ipynb", "runs/2-a.ipynb"]
+    (tmp_path / "runs").mkdir()
+    for name in ("1-a.ipynb", "2-a.ipynb", "notes.txt"):
+        (tmp_path / "runs" / name).write_text("{}")
+    assert runs.executed_here(tmp_path) == {"runs/1-a.ipynb", "runs/2-a.ipynb"}
+    assert [run.output for run in runs.brought(published, tmp_path, runs.executed_here(tmp_path))] == ["runs/2-a.ipynb"]
