@@ -15,6 +15,7 @@ options:
   seconds: {type: float, required: true, description: How long they were waited for.}
   reason: {type: str, required: true, description: What Compose or the module said that started them.}
   directory: {type: str, required: true, description: The stack's folder, absolute.}
+  seeding: {type: str, default: '', description: Why the first start of PostgreSQL is no longer waited for.}
   plain: {type: str, required: true, description: What starts JupyterLab without the user's settings.}
 """
 
@@ -57,6 +58,7 @@ def main() -> None:
             "seconds": {"type": "float", "required": True},
             "reason": {"type": "str", "required": True},
             "directory": {"type": "str", "required": True},
+            "seeding": {"type": "str", "default": ""},
             "plain": {"type": "str", "required": True},
         },
         supports_check_mode=True,
@@ -67,10 +69,10 @@ def main() -> None:
         logs = {name: last_lines(services[name]["container"]) for name in found.failed}
     except (OSError, http.client.HTTPException) as silent:
         module.fail_json(msg=f"{asked['reason']}\nThe engine does not say more: {silent}")
-    more: list[str] = []
+    more: dict[str, list[str]] = {"postgres": [asked["seeding"]] if asked["seeding"] else []}
     if "jupyter" in found.failed and not services["jupyter"]["out_of_memory"]:
-        more = wrong_settings(asked["directory"], bool(services["jupyter"]["certificate_sha256"]), asked["plain"])
-    text = told(found, services, logs, asked["seconds"], asked["reason"], {"jupyter": more})
+        more["jupyter"] = wrong_settings(asked["directory"], bool(services["jupyter"]["certificate_sha256"]), asked["plain"])
+    text = told(found, services, logs, asked["seconds"], asked["reason"], more)
     module.exit_json(blamed=list(found.failed), text=text, half_made=half_made(services, logs))
 
 

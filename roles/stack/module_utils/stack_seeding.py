@@ -65,6 +65,6 @@ def told(state: str, seen: Seen, limits: Limits) -> str:
     if state == "idle":
         return f"PostgreSQL has done nothing for {limits.idle:.0f} s (stack_seed_idle_seconds). {seen.said}".strip()
     if state == "late":
-        more = "It goes on there, and the same command waits for it again."
+        more = "It goes on there, and `deploy` waits for it again."
         return f"PostgreSQL is not ready after {limits.whole:.0f} s (stack_seed_seconds). {seen.said} {more}"
     return ""
