@@ -60,11 +60,12 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
     text = projects.orchestrate("status", "left").stdout
     assert "Bring it up with: python orchestrate.py deploy" in text
     assert "tunnel is closed" not in text
-    for words, start in ((["left"], "deploy"), ([], "up")):
-        # The base stack made room.
+    # There is no base stack here.
+    at_rest = "left is at rest: it keeps its data, and its memory is free. Bring it up with: python orchestrate.py deploy"
+    for words, said in ((["left"], at_rest), ([], "slipway has no Jupyter here. Start it with: python orchestrate.py up")):
         refused = projects.orchestrate("open", *words)
         assert refused.returncode == 3, refused.stdout + refused.stderr
-        assert f"is at rest: it keeps its data, and its memory is free. Bring it up with: python orchestrate.py {start}" in refused.stderr
+        assert said in refused.stderr
     assert projects.answer("status", "right")["stacks"]["left"] == {"running": False, "at_rest": True, "memory_limit_mib": 0}
     assert projects.on_host("docker ps --quiet --no-trunc --filter name=right-") == before
     assert projects.answer("deploy", "left")["rested"] is None
