@@ -189,7 +189,10 @@ def _children(pid: int) -> list[str]:
 @pytest.mark.long
 def test_two_at_once_are_one_run(here: Machine, tmp_path: Path) -> None:
     commands = [here.begin("both", 5, tmp_path / f"{number}.txt") for number in (1, 2)]
-    assert [command.process.wait(timeout=180) for command in commands] == [0, 0]
+    codes = [command.process.wait(timeout=180) for command in commands]
+    # One may come while a play of the other works on the machine, and is refused.
+    assert 0 in codes
+    assert set(codes) <= {0, 3}
     assert (here.written("both"), here.kept()) == (5, [])
     assert (here.path / "rows/ipynb/both.txt").exists()
 
