@@ -44,6 +44,7 @@ def files(*paths: str, service: str = "jupyter", mounts: tuple[str, ...] = (), o
             (f"C {SITE}/numpy/__pycache__", f"A {SITE}/numpy/__pycache__/a.nbi", "A /opt/a.pyc", "A /opt/.cache/b"), [], id="caches"
         ),
         pytest.param(("C /var/lib/apt/lists", "A /var/lib/apt/lists/a", "A /var/cache/apt/b"), [], id="apt-get update"),
+        pytest.param(("A /seeds", "A /seeds/10-tables.sql"), [], id="what PostgreSQL's start makes of a project"),
         pytest.param(("C /root", "A /root/.bash_history", "A /root/.python_history"), [], id="what a shell has left"),
         pytest.param(("C /root", "A /root/notes"), [("/root/notes", 1)], id="a file of root's"),
         pytest.param(("A /home/jovyan/a.ipynb", "A /home/jovyan2"), [("/home/jovyan2", 1)], id="the home, which is kept"),
