@@ -50,6 +50,8 @@ def job(options: argparse.Namespace) -> Job:
     options.project = str(projects.above(notebook.parent, f"NOTEBOOK: {options.notebook!r} lies in no project"))
     folder, settings = projects.project(options)
     relative = _notebook(folder, notebook, options.notebook)
+    if arguments.TEMPLATE.search(f"{folder / relative}"):
+        raise RefusalError(f"NOTEBOOK: {options.notebook!r} cannot be used. Allowed: a path without template marks.", Exit.BAD_INPUT)
     # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     words, kernel = parameters.words(options), getattr(options, "kernel", None)
@@ -91,12 +93,12 @@ def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: s
     """Begin the run, or join the one that there is, and bring back what it made."""
     wanted = _told_of(options, wanted, choice.run, progress)
     try:
-        wanted = begin(options, ssh_config, wanted, choice)
+        wanted, choice = begin(options, ssh_config, wanted, choice)
         if "detach" in options and (choice.run is None or choice.run.goes_on):
-            return gone_on(options, wanted, choice.name)
+            return gone_on(options, wanted, choice)
         code = watch.follow(options, ssh_config, choice.name)
     except LeftError as left:
-        return gone_on(options, wanted, choice.name, left)
+        return gone_on(options, wanted, choice, left)
     back = fetch(options, wanted.folder, wanted.output, progress, kept=choice.name)
     told = document(options, wanted, code_of(code, wanted, choice.name, back), back, choice)
     if back.failure and options.json:
@@ -106,7 +108,8 @@ def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: s
         ended = plays.failed(options, back, back.failure) if back.failure else ending(told["exit_code"])
     told_all = not back.failure or (back.failure.code is Exit.REFUSED and told["executed"])
     # One that was begun from another folder waits for that one.
-    if told_all and (choice.run is None or choice.run.origin == runs.origin(wanted.folder)):
+    mine = any(run.name == choice.name and run.place == runs.place(wanted.folder) for run in runs.ended(back.published))
+    if told_all and mine:
         watch.forget(options, ssh_config, choice.name)
     return ended
 
@@ -120,12 +123,13 @@ def _told_of(options: argparse.Namespace, wanted: Job, run: Run | None, progress
     return wanted.of(run.output)
 
 
-def gone_on(options: argparse.Namespace, wanted: Job, name: str, why: LeftError | None = None, more: str = "") -> Exit:
+def gone_on(options: argparse.Namespace, wanted: Job, choice: Choice, why: LeftError | None = None, more: str = "") -> Exit:
     """Tell that the run goes on without this command: as it was asked for, or for this reason."""
-    told = document(options, wanted, None, None, Choice(None, name))
-    shown = f"`{plays.command(options, 'runs')}` shows it. This command again joins it, and has its results"
+    told = document(options, wanted, None, None, choice)
+    same = shlex.join(word for word in options.words if word not in ("--detach", "--again"))
+    shown = f"`{plays.command(options, 'runs')}` shows it. `python orchestrate.py {same}` joins it, and has its results"
     goes_on = "runs on the machine" if why is None else "runs on, on the machine" if why.begun else "may run on the machine"
-    text = f"{f'{why} ' if why else ''}{name} {goes_on}: {shown}; a `pull` has them too, when it has ended."
+    text = f"{f'{why} ' if why else ''}{choice.name} {goes_on}: {shown}; a `pull` has them too, when it has ended."
     text = "\n".join(filter(None, [text, more]))
     if options.json:
         print(render.as_json(told | ({"error": text, "code": int(Exit.FAILED)} if why else {})))
@@ -139,6 +143,7 @@ def code_of(code: int, wanted: Job, name: str, back: Result | None) -> int:
         return ended.code
     told = executed.facts(wanted.folder / wanted.output)
     if code == watch.GONE or told.get("state") == "running":
+        # Another command had it forgotten, or it was ended from outside.
         return int(told["exit_code"]) if told.get("state") == "done" else runs.ENDED_FROM_OUTSIDE
     return code
 
@@ -153,7 +158,7 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
         "project_path": str(folder),
         "slipway_fetched": [output],
         "slipway_kept_runs": [kept],
-        "slipway_origin": runs.origin(folder),
+        "slipway_place": runs.place(folder),
         "project_most_mb": 0 if options.yes else projects.MOST_MB,
     }
     had = runs.executed_here(folder)
@@ -181,7 +186,7 @@ def document(options: argparse.Namespace, wanted: Job, code: int | None, back: R
     return {
         "run": choice.name,
         "state": "running" if code is None else "ended",
-        "joined": choice.run is not None,
+        "joined": choice.joined,
         "project": wanted.project,
         "notebook": str(wanted.notebook),
         "executed": wanted.output if (wanted.folder / wanted.output).exists() else None,
@@ -209,21 +214,20 @@ def _memory(options: argparse.Namespace, died: dict[str, Any], folder: Path) -> 
     return {"out_of_memory": [died], "fit": plays.status(options, look, folder=folder, runs=[died], most_mib=most_mib)["fit"]}
 
 
-def begin(options: argparse.Namespace, ssh_config: str, wanted: Job, choice: Choice) -> Job:
-    """Begin the run, unless it is there, and return the job with the output that it has.
+def begin(options: argparse.Namespace, ssh_config: str, wanted: Job, choice: Choice) -> tuple[Job, Choice]:
+    """Begin the run, unless it is there, and return the job with the output that it has, and whether it was there.
 
     Raises LeftError if the run goes on without this command.
     """
     if choice.run:
-        return wanted
+        return wanted, choice
     words = ["python", "-s", "/slipway/run_notebook.py", str(wanted.notebook), wanted.output, *wanted.parameters]
     words += [f"--digest={wanted.digest}", *([f"--kernel={wanted.kernel}"] if wanted.kernel is not None else [])]
     labels = runs.labels(wanted.digest, wanted.output, wanted.notebook, wanted.parameters, wanted.kernel, wanted.folder)
-    try:
-        return wanted.of(watch.begin(options, ssh_config, wanted.project, choice.name, labels, words))
-    except KeyboardInterrupt as why:
-        watch.interrupted(options, ssh_config, choice.name, why)
-        return wanted
+    begun = watch.begin(options, ssh_config, wanted.project, choice.name, labels, words)
+    if begun.interrupted:
+        watch.interrupted(options, ssh_config, choice.name, begun.interrupted)
+    return wanted.of(begun.output), replace(choice, joined=begun.output != wanted.output)
 
 
 def _notebook(folder: Path, notebook: Path, given: str) -> Path:

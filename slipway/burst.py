@@ -106,10 +106,10 @@ def _there_and_back(options: argparse.Namespace, job: batch.Job, choice: Choice,
     burst = Burst(plan["origin"], plan["candidates"][0], job.project, job.folder, Path(job.output).name)
     begun = time.monotonic()
     try:
-        job = batch.begin(options, published["ssh_config"], job, choice)
+        job, choice = batch.begin(options, published["ssh_config"], job, choice)
         code = watch.follow(options, published["ssh_config"], choice.name)
     except LeftError as left:
-        return batch.gone_on(options, job, choice.name, left, unfinished.goes_on(options, burst, published["instance"]["burst"]))
+        return batch.gone_on(options, job, choice, left, unfinished.goes_on(options, burst, published["instance"]["burst"]))
     except RefusalError as refused:
         # It cannot be begun, and the machine still comes back.
         progress.say(str(refused))
@@ -148,6 +148,6 @@ def _had(options: argparse.Namespace, job: batch.Job, burst: Burst) -> Exit:
     print("That was this notebook with these parameters: it is not run again.", file=sys.stderr)
     found, told = job.of(burst.output), executed.facts(burst.result)
     code = told["exit_code"] if told["state"] == "done" else runs.ENDED_FROM_OUTSIDE
-    document = batch.document(options, found, code, None, Choice(None, f"{job.project}-run-{job.digest[:12]}")) | {"joined": True}
+    document = batch.document(options, found, code, None, Choice(None, f"{job.project}-run-{job.digest[:12]}", joined=True))
     print(render.as_json(document) if options.json else render.run_text(document, job.folder))
     return batch.ending(code)

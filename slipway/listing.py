@@ -33,6 +33,10 @@ def command(options: argparse.Namespace) -> Exit:
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
+    if (engine := result.published.get("engine", "running")) != "running":
+        raise RefusalError(
+            f"Which runs there are is not known: the engine does not answer ({engine}). Start it with: {plays.command(options, 'up')}"
+        )
     found = runs.of(result.published, name)
     for verb in _VARIABLES:
         if verb in options:

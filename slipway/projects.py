@@ -109,7 +109,7 @@ def sync(options: argparse.Namespace) -> Exit:
     variables = variables_of(options, folder) | {
         "project_overwrite": "overwrite" in options,
         "project_delete": "delete" in options,
-        "slipway_origin": runs.origin(folder),
+        "slipway_place": runs.place(folder),
         "project_most_mb": MOST_MB if verb == "pull" and not (check or options.yes) else 0,
     }
 
@@ -123,9 +123,9 @@ def sync(options: argparse.Namespace) -> Exit:
         if result.failure and waiting(result):
             if not sys.stdin.isatty():
                 raise RefusalError(f"{result.failure.reason} To fetch it: {plays.again(options)} --yes")
-            print(result.failure.reason, file=sys.stderr)
+            print("\n".join([*runs.arrived(runs.brought(result.published, folder, had), folder), result.failure.reason]), file=sys.stderr)
             if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
-                raise RefusalError("Nothing was fetched.")
+                raise RefusalError("The files stay on the machine.")
             result = play(project_most_mb=0)
     ended = runs.brought(result.published, folder, had)
     would = [f"{run.name} has ended: its results would be fetched." for run in ended]

@@ -9,6 +9,8 @@ import getpass
 import hashlib
 import json
 import os
+import re
+import secrets
 import shlex
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -19,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from slipway import executed, killed, parameters
+from slipway.model import STATE
 
 #: What the labels of a run begin with (roles/stack/module_utils/stack_runs.py reads them).
 LABEL = "slipway.run."
-#: In `lib`, what no run imports.
-_NO_SOURCE = {"__pycache__", ".ipynb_checkpoints"}
+#: In `lib`, what no run imports: caches, hidden files, and what editors leave.
+_NO_SOURCE = re.compile(r"\..*|__pycache__|.*(\.py[co]|\.log|\.tmp|~)|#.*#")
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Run:
     """A batch run on the machine.
 
     `state` is created, running or ended, `exit_code` that of one that has ended, `said` what one that ended badly said last. `output` is
-    the executed notebook, in the project's folder; `origin` names the user, the computer and the folder that it was begun from.
+    the executed notebook, in the project's folder; `origin` names the user, the computer and the folder that it was begun from, for people,
+    and `place` is the same for programs.
     """
 
     name: str
@@ -47,12 +51,14 @@ class Run:
     kernel: str | None
     digest: str
     origin: str
+    place: str
     output: str
 
     @property
     def code(self) -> int:
-        """With what it ended: 137 only if its memory ran out. What else ends a run by force is no fault of its memory."""
-        return ENDED_FROM_OUTSIDE if self.exit_code == executed.KILLED and not self.out_of_memory else self.exit_code or 0
+        """With what it ended: 137 only if its memory ran out. What else ends a run by force, as with its machine, is 143."""
+        forced = (self.exit_code == executed.KILLED and not self.out_of_memory) or (self.exit_code or 0) >= _NO_WORD
+        return ENDED_FROM_OUTSIDE if forced else self.exit_code or 0
 
     @property
     def goes_on(self) -> bool:
@@ -62,6 +68,8 @@ class Run:
 
 #: For a run that was killed, as with its machine: the code of one that was asked to end.
 ENDED_FROM_OUTSIDE = 143
+#: From here on Docker has no word of how it ended.
+_NO_WORD = 253
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,8 @@ class Choice:
 
     run: Run | None
     name: str
+    #: Whether it was there before: this is known for sure when it has begun.
+    joined: bool = False
 
 
 def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
@@ -78,16 +88,31 @@ def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
     for facts in published.get("batch_runs") or []:
         if all(facts.get(key) for key in ("notebook", "output", "digest")) and project in (None, facts["project"]):
             known = {key: facts.get(key) for key in Run.__dataclass_fields__}
-            found.append(Run(**known | {"parameters": tuple(facts["parameters"]), "origin": facts.get("origin") or ""}))
+            found.append(
+                Run(
+                    **known
+                    | {"parameters": tuple(facts["parameters"]), "origin": facts.get("origin") or "", "place": facts.get("place") or ""}
+                )
+            )
     return found
 
 
+def place(folder: Path) -> str:
+    """What tells a project's folder on this computer from others, whatever network the computer is in, and by which way one came there."""
+    state = STATE / "id"
+    if not state.exists():
+        STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError), state.open("x") as file:
+            file.write(secrets.token_hex(16))
+    return hashlib.sha256(f"{state.read_text()}:{os.fsencode(folder.resolve()).hex()}".encode()).hexdigest()[:16]
+
+
 def origin(folder: Path) -> str:
-    """What tells a project's folder on this computer from others."""
+    """The user, the computer and the folder, for people."""
     user = str(os.getuid())
     with suppress(OSError, KeyError):
         user = getpass.getuser()
-    return f"{user}@{socket.gethostname()}:{folder}"
+    return f"{user}@{socket.gethostname()}:{folder.resolve()}"
 
 
 def here(run: Run, folder: Path) -> bool:
@@ -95,7 +120,7 @@ def here(run: Run, folder: Path) -> bool:
 
     The folder that a run was begun from has them when the machine has forgotten it; any other one with the executed notebook.
     """
-    return not run.goes_on and run.origin != origin(folder) and (folder / run.output).exists()
+    return not run.goes_on and run.place != place(folder) and (folder / run.output).exists()
 
 
 def waiting(runs: Iterable[Run]) -> list[Run]:
@@ -115,7 +140,7 @@ def choose(found: Sequence[Run], project: str, digest: str, folder: Path, again:
     mine = [run for run in found if run.digest == digest]
     for candidates in ([run for run in mine if run.goes_on], [run for run in mine if not here(run, folder)]):
         if candidates:
-            return Choice(candidates[-1], candidates[-1].name)
+            return Choice(candidates[-1], candidates[-1].name, joined=True)
     taken = {run.name for run in mine}
     return Choice(None, next(each for number in range(len(taken) + 1) if (each := f"{name}-{number}" if number else name) not in taken))
 
@@ -123,14 +148,20 @@ def choose(found: Sequence[Run], project: str, digest: str, folder: Path, again:
 def digest(folder: Path, notebook: Path, words: Iterable[str], kernel: str | None) -> str:
     """What tells a run from others: the notebook's name and cells, the parameters, the kernel, and the files in `lib`."""
     told: list[Any] = [str(notebook), sorted(words), kernel, _cells(folder / notebook)]
-    lib = folder / "lib"
-    for place, folders, files in os.walk(lib):
-        folders[:] = sorted(set(folders) - _NO_SOURCE)
-        for name in sorted(files):
-            path = Path(place, name)
-            if path.suffix != ".pyc":
-                told.append([os.fsencode(path.relative_to(lib)).hex(), _content(path)])
+    lib, seen = folder / "lib", set[str]()
+    for there, folders, files in os.walk(lib, followlinks=True):
+        # A link may lead to a folder above it.
+        again = os.path.realpath(there) in seen
+        seen.add(os.path.realpath(there))
+        folders[:] = [] if again else sorted(name for name in folders if _is_source(name))
+        for name in sorted(filter(_is_source, [] if again else files)):
+            path = Path(there, name)
+            told.append([os.fsencode(path.relative_to(lib)).hex(), _content(path)])
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _is_source(name: str) -> bool:
+    return _NO_SOURCE.fullmatch(name) is None
 
 
 def _cells(path: Path) -> Any:
@@ -154,13 +185,15 @@ def _content(path: Path) -> str:
 def labels(run_digest: str, output: str, notebook: Path, words: Sequence[str], kernel: str | None, folder: Path) -> dict[str, str]:
     """What a run's container says of it."""
     told = {"digest": run_digest, "output": output, "notebook": str(notebook), "parameters": json.dumps(list(words))}
-    told["origin"] = origin(folder)
+    told |= {"origin": origin(folder), "place": place(folder)}
     return {LABEL + key: value for key, value in (told | ({"kernel": kernel} if kernel else {})).items()}
 
 
 def document(run: Run) -> dict[str, Any]:
     """One run of `runs --json` and `status --json`, which docs/json.md describes."""
-    told = {key: value for key, value in asdict(run).items() if key not in ("digest", "output", "parameters", "kernel", "exit_code")}
+    told = {
+        key: value for key, value in asdict(run).items() if key not in ("digest", "output", "parameters", "kernel", "exit_code", "place")
+    }
     options = [*shlex.split(parameters.shell(run.parameters)), *(["-k", run.kernel] if run.kernel else [])]
     return told | {"executed": run.output, "options": options, "exit_code": None if run.goes_on else run.code}
 
@@ -181,14 +214,14 @@ def lines(documents: Iterable[Mapping[str, Any]], command: Callable[[str], str],
     found = []
     for run in documents:
         begun_in = Path(run["origin"].partition(":")[2])
-        # Begun from another computer, or another folder: which one has the project here is not known.
-        place = shlex.quote(str(folder or begun_in)) if folder or run["origin"] == origin(begun_in) else "PROJECT"
+        # Begun from another computer: which folder has the project here is not known.
+        there = shlex.quote(str(folder or begun_in)) if folder or run["origin"] == origin(begun_in) else "PROJECT"
         found.append(f"Run       {run['name']}: {run['notebook']} {shlex.join(run['options'])}".rstrip())
         found.append(f"          {how(run)}; begun from {run['origin']}")
         if run["exit_code"] == 2 and run["said"]:
             found.append(f"          {run['said']}")
         if run["state"] == "ended":
-            found.append(f"          Its results are not here. Fetch them: {command('runs')} {place} --pull")
+            found.append(f"          Its results are not here. Fetch them: {command('runs')} {there} --pull")
         else:
             found.append(f"          Stop it: {command('runs')} --stop {run['name']}")
     return [killed.plain(line) for line in found]
@@ -206,7 +239,7 @@ def executed_here(folder: Path) -> set[str]:
 
 def brought(published: Mapping[str, Any], folder: Path, had: Set[str]) -> list[Run]:
     """The runs whose results a play has brought. What another folder began, and this one `had`, waits for that one."""
-    return [run for run in ended(published) if run.origin == origin(folder) or run.output not in had]
+    return [run for run in ended(published) if run.place == place(folder) or run.output not in had]
 
 
 def arrived(runs: Iterable[Run], folder: Path) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 from slipway import plays, render, runs
@@ -31,17 +33,23 @@ class LeftError(Exception):
         self.begun = begun
 
 
-def begin(options: argparse.Namespace, ssh_config: str, project: str, name: str, labels: Mapping[str, str], words: Sequence[str]) -> str:
-    """Begin a run of this name, and return where its executed notebook is to be, in the project's folder.
+@dataclass(frozen=True)
+class Begun:
+    """A run that was begun: where its executed notebook is to be, in the project's folder, and the signal that came meanwhile."""
 
-    Another command may have begun it meanwhile: then there is one of it, whose output that is.
+    output: str
+    interrupted: KeyboardInterrupt | None = None
 
-    Raises RefusalError if it cannot be begun, LeftError if the connection is lost meanwhile, and what a signal raises when it has begun.
+
+def begin(options: argparse.Namespace, ssh_config: str, project: str, name: str, labels: Mapping[str, str], words: Sequence[str]) -> Begun:
+    """Begin a run of this name. Another command may have begun it meanwhile: then there is one of it, whose output is told.
+
+    Raises RefusalError if it cannot be begun, LeftError if the connection is lost meanwhile, or a second signal comes.
     """
     told = [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
     inside = ["docker", "compose", "--progress", "quiet", "run", "--detach", "--no-TTY", "--quiet-pull", "--name", name, *told, "batch"]
     line = f"cd projects/{shlex.quote(project)} && {shlex.join([*inside, *words])} > /dev/null"
-    output = f"docker inspect --format '{{{{index .Config.Labels \"{runs.LABEL}output\"}}}}' {shlex.quote(name)}"
+    output = f"timeout 30 docker inspect --format '{{{{index .Config.Labels \"{runs.LABEL}output\"}}}}' {shlex.quote(name)}"
     process = subprocess.Popen(
         [*_ssh(options, ssh_config), f"({line}); {output} 2> /dev/null"],
         stdin=subprocess.DEVNULL,
@@ -51,17 +59,21 @@ def begin(options: argparse.Namespace, ssh_config: str, project: str, name: str,
         # Ctrl-C does not reach it: it takes a moment, and then there is something to stop.
         start_new_session=True,
     )
+    interrupted = None
     try:
         with told_by_signals():
-            found, said = process.communicate()
-    except KeyboardInterrupt:
-        process.communicate()
-        raise
+            try:
+                found, said = process.communicate()
+            except KeyboardInterrupt as first:
+                interrupted = first
+                found, said = process.communicate()
+    except KeyboardInterrupt as second:
+        raise LeftError("The command was ended while the run was being begun.", begun=False) from second
     if process.returncode == _NO_WAY or process.returncode < 0:
         raise LeftError("The connection to the machine was lost while the run was being begun.", begun=False)
     if process.returncode:
         raise RefusalError(f"The run cannot be begun: {said.strip()}", Exit.FAILED)
-    return found.strip()
+    return Begun(found.removesuffix("\n"), interrupted)
 
 
 def found(options: argparse.Namespace, ssh_config: str, output: str) -> tuple[str, bool]:
@@ -69,14 +81,18 @@ def found(options: argparse.Namespace, ssh_config: str, output: str) -> tuple[st
 
     Raises LeftError if the machine does not answer.
     """
-    label = shlex.quote(f"label={runs.LABEL}output={output}")
-    # What begins it counts too: a container takes a moment to be there. The bracket keeps the pattern from finding this line.
+    label = f"{runs.LABEL}output"
+    shown = shlex.quote(f'{{{{json .Names}}}} {{{{json (.Label "{label}")}}}}')
+    # What begins it counts too: a container takes a moment to be there. The line has the output nowhere but in this pattern, and the
+    # bracket keeps that from finding the line itself.
     pattern = shlex.quote(f"[{output[0]}]{re.escape(output[1:])}")
-    line = f"docker ps --filter {label} --format '{{{{.Names}}}}' | grep . || pgrep -f {pattern} > /dev/null"
+    line = f"docker ps --filter label={label} --format {shown}; pgrep -f {pattern} > /dev/null"
     done = subprocess.run([*_ssh(options, ssh_config), line], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode == _NO_WAY:
         raise LeftError("The machine does not answer by SSH.")
-    return done.stdout.strip().partition("\n")[0], done.returncode == 0
+    told = [each.split(" ", 1) for each in done.stdout.splitlines()]
+    name = next((json.loads(name) for name, of in told if json.loads(of) == output), "")
+    return name, bool(name) or done.returncode == 0
 
 
 def follow(options: argparse.Namespace, ssh_config: str, name: str, tail: str = "all") -> int:
@@ -107,12 +123,12 @@ def follow(options: argparse.Namespace, ssh_config: str, name: str, tail: str = 
 
 def stop(options: argparse.Namespace, ssh_config: str, name: str) -> None:
     """Stop a run, which writes what it has so far."""
-    _quiet(options, ssh_config, f"docker stop {shlex.quote(name)}")
+    _quiet(options, ssh_config, f"timeout 60 docker stop --time 30 {shlex.quote(name)}")
 
 
 def forget(options: argparse.Namespace, ssh_config: str, name: str) -> None:
     """Remove the container of a run that has ended. What cannot be removed now, is by the next pull."""
-    _quiet(options, ssh_config, f"docker rm {shlex.quote(name)}")
+    _quiet(options, ssh_config, f"timeout 30 docker rm {shlex.quote(name)}")
 
 
 def interrupted(options: argparse.Namespace, ssh_config: str, name: str, why: KeyboardInterrupt) -> None:
@@ -122,7 +138,11 @@ def interrupted(options: argparse.Namespace, ssh_config: str, name: str, why: Ke
     if sys.stdin.isatty() and not options.yes:
         _ask(name)
     print(f"Stopping {name}. What there is so far is kept.", file=sys.stderr)
-    stop(options, ssh_config, name)
+    try:
+        with told_by_signals():
+            stop(options, ssh_config, name)
+    except KeyboardInterrupt as again:
+        raise LeftError("The command was ended while the run was being stopped.", begun=False) from again
 
 
 def _ask(name: str) -> None:
@@ -141,14 +161,18 @@ def _left(why: BaseException | None) -> NoReturn:
 
 def _followed(options: argparse.Namespace, ssh_config: str, name: str, tail: str) -> int:
     quoted = shlex.quote(name)
-    # Of one that was made and not begun, as by a command that was killed in between, this is the begin.
-    line = (
-        f"state=$(docker inspect --format '{{{{.State.Status}}}}' {quoted} 2> /dev/null); "
-        f'if [ "$state" = created ]; then docker start {quoted} > /dev/null || exit {_NOT_STARTED}; fi; '
-        f'if [ -n "$state" ]; then docker logs --follow --tail {tail} {quoted} && code=$(docker wait {quoted} 2> /dev/null) '
-        f'&& exit "$code"; fi; '
-        f"docker version > /dev/null 2>&1 && exit {GONE}; exit {_NO_ENGINE}"
-    )
+    # One that was made and not begun, as by a command that was killed in between, begins here. What the run ended with never looks like the
+    # codes of the way: of what ends by force, as with its machine, it says nothing.
+    line = f"""
+look="timeout 30 docker inspect --format {{{{.State.Status}}}}"
+state=$($look {quoted} 2> /dev/null)
+if [ "$state" = created ]; then timeout 30 docker start {quoted} > /dev/null || exit {_NOT_STARTED}; fi
+if [ -n "$state" ] && docker logs --follow --tail {tail} {quoted} && code=$(docker wait {quoted} 2> /dev/null); then
+  [ "$code" -lt {_NO_ENGINE} ] && exit "$code"
+  exit {runs.ENDED_FROM_OUTSIDE}
+fi
+case $($look {quoted} 2>&1) in *[Nn]"o such "*) exit {GONE};; esac
+exit {_NO_ENGINE}"""
     stdout = sys.stderr if options.json else None
     # In a session of its own: Ctrl-C is for this command, which may ask.
     ssh = [*_ssh(options, ssh_config), line]

@@ -42,7 +42,7 @@ OWN = {
     "slipway_kept_runs",
     "slipway_ended",
     "slipway_had",
-    "slipway_origin",
+    "slipway_place",
     "slipway_begun_here",
     "slipway_stack",
     "slipway_store",

@@ -247,7 +247,7 @@ def borrow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tup
     def burst_with(notebook: Callable[[], int], *words: str, **answers: Result) -> tuple[int, list[str]]:
         stub = Plays(**{"up": UP, "down": DOWN} | answers)
         monkeypatch.setattr(plays, "play", stub)
-        monkeypatch.setattr(watch, "begin", lambda *_: "runs/20260501T120003-encode.ipynb")
+        monkeypatch.setattr(watch, "begin", lambda *_: watch.Begun("runs/20260501T120003-encode.ipynb"))
         monkeypatch.setattr(watch, "forget", lambda *_: None)
         monkeypatch.setattr(watch, "follow", lambda *_: notebook())
         return cli.main(["run", str(NOTEBOOK), "--on", "t2.medium", *words]), stub.done

@@ -69,7 +69,7 @@ def test_at_a_terminal_it_is_asked(machine: Machine, monkeypatch: pytest.MonkeyP
     if word:
         assert projects.sync(options) is Exit.DONE
     else:
-        with pytest.raises(RefusalError, match=r"^Nothing was fetched\.$"):
+        with pytest.raises(RefusalError, match=r"^The files stay on the machine\.$"):
             projects.sync(options)
     assert machine.asked == asked
 

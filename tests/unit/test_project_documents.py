@@ -33,7 +33,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     """The document of a command, where every playbook does what it should."""
     done = Result(failure=None, changed=1, seconds=1.0, published=PUBLISHED, log=Path("log"))
     monkeypatch.setattr(plays, "play", lambda *_given, **_more: done)
-    monkeypatch.setattr(watch, "begin", lambda *_given: "runs/20260501T120003.481516-a.ipynb")
+    monkeypatch.setattr(watch, "begin", lambda *_given: watch.Begun("runs/20260501T120003.481516-a.ipynb"))
     monkeypatch.setattr(watch, "follow", lambda *_given: 0)
     monkeypatch.setattr(watch, "forget", lambda *_given: None)
     monkeypatch.setattr(lab, "need", lambda _options: None)

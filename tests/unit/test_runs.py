@@ -24,11 +24,19 @@ OUTPUT = "runs/20260501T120003.481516-a.ipynb"
 def run(state: str = "running", name: str = NAME, **more: Any) -> Run:
     ended = {"exit_code": 0, "ended": "2026-05-01T12:10:00.5Z"} if state == "ended" else {"exit_code": None, "ended": None}
     facts = {"out_of_memory": False, "begun": "2026-05-01T12:00:00.5Z", "said": None, "notebook": "ipynb/a.ipynb", "kernel": None}
-    names = {"name": name, "project": "survey", "digest": DIGEST, "origin": runs.origin(HERE), "output": OUTPUT, "parameters": ("rows=7",)}
+    names = {
+        "name": name,
+        "project": "survey",
+        "digest": DIGEST,
+        "origin": runs.origin(HERE),
+        "place": runs.place(HERE),
+        "output": OUTPUT,
+        "parameters": ("rows=7",),
+    }
     return Run(**{"state": state, **facts, **ended, **names, **more})
 
 
-ELSEWHERE = {"origin": "ann@desk:/home/ann/survey"}
+ELSEWHERE = {"origin": "ann@desk:/home/ann/survey", "place": "elsewhere"}
 
 
 @pytest.mark.parametrize(
@@ -60,7 +68,7 @@ ELSEWHERE = {"origin": "ann@desk:/home/ann/survey"}
     ],
 )
 def test_what_the_same_command_does(found: list[Run], joined: int | None, name: str) -> None:
-    assert runs.choose(found, "survey", DIGEST, HERE) == Choice(None if joined is None else found[joined], name)
+    assert runs.choose(found, "survey", DIGEST, HERE) == Choice(None if joined is None else found[joined], name, joined=joined is not None)
 
 
 def test_another_one_begins_if_it_is_asked_for() -> None:
@@ -75,8 +83,8 @@ def test_what_was_begun_elsewhere_and_is_here_is_begun_again_under_a_free_name(t
     both = [there, replace(there, name=f"{NAME}-1")]
     assert runs.choose(both, "survey", DIGEST, tmp_path) == Choice(None, f"{NAME}-2")
     # In the folder that it was begun from, a run has come when the machine has forgotten it.
-    mine = replace(there, origin=runs.origin(tmp_path))
-    assert runs.choose([mine], "survey", DIGEST, tmp_path) == Choice(mine, NAME)
+    mine = replace(there, place=runs.place(tmp_path))
+    assert runs.choose([mine], "survey", DIGEST, tmp_path) == Choice(mine, NAME, joined=True)
 
 
 def project(folder: Path, source: str = "1", **more: Any) -> Path:
@@ -120,6 +128,8 @@ def test_what_is_no_other_run(tmp_path: Path) -> None:
     (folder / "lib/__pycache__").mkdir()
     (folder / "lib/__pycache__/stores.cpython-312.pyc").write_bytes(b"1")
     (folder / "data.csv").write_text("1")
+    for name in (".DS_Store", ".stores.py.swp", "stores.py~", "#stores.py#", "run.log"):
+        (folder / "lib" / name).write_text("x")
     assert told(folder, ["b=2", "a=1"]) == first
 
 
@@ -130,10 +140,13 @@ def test_odd_files_in_lib_are_told_apart(tmp_path: Path) -> None:
     seen.add(told(folder))
     (Path(str(folder / "lib") + "/a\udcff\n'{{ 7*7 }}")).write_text("")
     seen.add(told(folder))
+    # A link to a folder above it has no end.
+    (folder / "lib/loop").symlink_to("..", target_is_directory=True)
+    seen.add(told(folder))
     (folder / "lib/sub").mkdir()
     (folder / "lib/sub/stores.py").write_text("x = 1\n")
     seen.add(told(folder))
-    assert len(seen) == 4
+    assert len(seen) == 5
 
 
 NOW = datetime.now(UTC)
@@ -149,7 +162,8 @@ NOW = datetime.now(UTC)
         (run("ended", exit_code=137, out_of_memory=True, ended=(NOW - timedelta(days=3)).isoformat()), "out of memory, 3 days ago"),
         # The machine has lost its power, or somebody has killed it: no fault of its memory.
         (run("ended", exit_code=137), "ended from outside"),
-        (run("ended", exit_code=255), "ended with 255"),
+        (run("ended", exit_code=255), "ended from outside"),
+        (run("ended", exit_code=3), "ended with 3"),
         (run("ended", exit_code=130), "stopped"),
     ],
 )
@@ -225,8 +239,8 @@ def test_a_container_with_labels_of_somebody_else_is_no_run() -> None:
 def test_what_is_here_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / OUTPUT).write_text("{}")
-    mine = run("ended", origin=runs.origin(tmp_path))
-    fetched = run("ended", origin=f"ann@desk:{tmp_path}")
+    mine = run("ended", origin=runs.origin(tmp_path), place=runs.place(tmp_path))
+    fetched = run("ended", origin=f"ann@desk:{tmp_path}", place="elsewhere")
     assert runs.waiting([run(), mine, fetched]) == [run(), mine]
 
 
@@ -251,8 +265,8 @@ def test_what_another_folder_began_waits_for_that_one(tmp_path: Path) -> None:
         "digest": DIGEST,
     }
     theirs, mine = (
-        told | {"origin": "ann@desk:/x", "output": "runs/1-a.ipynb"},
-        told | {"origin": runs.origin(tmp_path), "output": "runs/2-a.ipynb"},
+        told | {"place": "elsewhere", "output": "runs/1-a.ipynb"},
+        told | {"place": runs.place(tmp_path), "output": "runs/2-a.ipynb"},
     )
     published = {"ended_runs": [theirs, mine]}
     assert [run.output for run in runs.brought(published, tmp_path, runs.executed_here(tmp_path))] == ["runs/1-a.ipynb", "runs/2-a.ipynb"]

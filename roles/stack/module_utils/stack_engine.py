@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import http
 import http.client
 import json
 import os
@@ -32,6 +33,10 @@ STACK = {
     "early": {"type": "list", "elements": "str", "default": []},
     "budgets": {"type": "dict", "default": {}},
 }
+
+
+class GoneError(OSError):
+    """There is no such thing (404)."""
 
 
 class Engine(http.client.HTTPConnection):
@@ -66,7 +71,8 @@ class Engine(http.client.HTTPConnection):
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
         answer = self.getresponse()
         if answer.status not in fine:
-            raise OSError(f"{path}: {answer.status} {answer.read(200)!r}")
+            kind = GoneError if answer.status == http.HTTPStatus.NOT_FOUND else OSError
+            raise kind(f"{path}: {answer.status} {answer.read(200)!r}")
         return answer
 
     def _answer(self, method: str, path: str, query: dict[str, Any], most: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from ansible.module_utils.stack_engine import RUNNING, Engine
+from ansible.module_utils.stack_engine import RUNNING, Engine, GoneError
 
 #: What the labels of a run begin with; `run` of the wrapper sets them.
 LABEL = "slipway.run."
@@ -23,12 +23,12 @@ def is_run(container: Mapping[str, Any]) -> bool:
 
 
 def of_all(containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The batch runs among these containers, in the order in which they were made."""
+    """The batch runs among these containers, in the order in which they were made. Raises OSError."""
     found = []
     for item in containers:
         if is_run(item):
             # One that was removed meanwhile is no longer there.
-            with suppress(OSError):
+            with suppress(GoneError):
                 run = facts(Engine().ask(f"/containers/{item['Id']}/json"))
                 if run["state"] == "ended" and run["exit_code"] not in (0, 1):
                     run["said"] = _said(item["Id"])
@@ -55,7 +55,7 @@ def facts(inspected: Mapping[str, Any]) -> dict[str, Any]:
         "ended": _when(state["FinishedAt"]) if ended else None,
         "said": None,
         "parameters": _words(labels.get(f"{LABEL}parameters", "")),
-        **{key: labels.get(LABEL + key) or None for key in ("output", "notebook", "kernel", "digest", "origin")},
+        **{key: labels.get(LABEL + key) or None for key in ("output", "notebook", "kernel", "digest", "origin", "place")},
     }
 
 
