@@ -151,7 +151,7 @@ def whole_repository(here: Checkout, stack: str, folder: Path) -> None:
     """The repository of a home is sound, and has its commits and the change."""
     packed = base64.b64decode(here.on_host(f"docker exec {stack}-jupyter-1 tar c -C /home/jovyan 'a repository' | base64"))
     folder.mkdir()
-    subprocess.run(["tar", "x", "-C", str(folder)], input=packed, check=True)
+    subprocess.run(["tar", "x", "--no-same-owner", "-C", str(folder)], input=packed, check=True)
     git = ["git", "-C", str(folder / "a repository")]
     subprocess.run([*git, "fsck", "--full", "--strict"], check=True, capture_output=True)
     assert subprocess.check_output([*git, "log", "--format=%s"], text=True).split("\n") == [*(f"the {n}th" for n in range(4, -1, -1)), ""]
