@@ -197,7 +197,7 @@ def test_destroy_and_lab_down_leave_nothing(machine: Checkout) -> None:
     assert down.returncode == 0, down.stderr
     engine = docker.from_env()
     mine = {"label": f"slipway.lab={here.id}"}
-    assert engine.containers.list(all=True, filters=mine) == []
+    assert engine.containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert engine.volumes.list(filters=mine) == []
     assert engine.networks.list(filters=mine) == []
     assert not (machine.path / ".slipway" / "lab" / "lab.json").exists()

@@ -69,7 +69,7 @@ class Project:
 
     def boxes(self, service: str) -> list[Box]:
         labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.service={service}"]
-        found = self.client.containers.list(all=True, filters={"label": labels})
+        found = self.client.containers.list(all=True, filters={"label": labels}, ignore_removed=True)
         return [Box(container) for container in found if container.labels["com.docker.compose.oneoff"] == "False"]
 
     def python(self, code: str) -> str:

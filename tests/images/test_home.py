@@ -91,7 +91,7 @@ class Home:
             container.remove(force=True, v=True)
         # A client that was told nothing more ends by itself, and its container has the volume until then.
         deadline = time.monotonic() + 20
-        while found := self.client.containers.list(all=True, filters={"volume": home.volume(self.name)}):
+        while found := self.client.containers.list(all=True, filters={"volume": home.volume(self.name)}, ignore_removed=True):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
         with suppress(docker.errors.NotFound):

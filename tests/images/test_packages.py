@@ -210,7 +210,7 @@ def test_before_anybody_worked_in_it_there_is_nothing(fresh: Project, client: do
     made = list(client.events(since=int(began), until=int(time.time()) + 1, filters=filters, decode=True))
     others = [event["Actor"] for event in made if event["Actor"]["ID"] != fresh.box.container.id]
     assert [actor["Attributes"]["com.docker.compose.oneoff"] for actor in others] == ["True"]
-    mine = client.containers.list(all=True, filters={"label": filters["label"]})
+    mine = client.containers.list(all=True, filters={"label": filters["label"]}, ignore_removed=True)
     assert [each.id for each in mine] == [fresh.box.container.id]
 
 

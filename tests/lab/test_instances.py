@@ -134,11 +134,11 @@ def test_the_state_outlives_the_api(lab: Checkout, host: Host) -> None:
 )
 def test_what_does_not_exist_is_refused(lab: Checkout, host: Host, change: dict[str, str], code: str) -> None:
     mine = {"label": f"slipway.lab={lab.lab.id}"}
-    hosts = docker.from_env().containers.list(all=True, filters=mine)
+    hosts = docker.from_env().containers.list(all=True, filters=mine, ignore_removed=True)
     with pytest.raises(ClientError) as refusal:
         host.launch(**change)
     assert refusal.value.response["Error"]["Code"] == code
-    assert docker.from_env().containers.list(all=True, filters=mine) == hosts
+    assert docker.from_env().containers.list(all=True, filters=mine, ignore_removed=True) == hosts
 
 
 def test_up_mends_what_an_engine_that_went_down_left(lab: Checkout, host: Host) -> None:
@@ -164,7 +164,7 @@ def test_terminate_removes_the_host_and_its_disk(lab: Checkout, host: Host) -> N
     host.ec2.terminate_instances(InstanceIds=[host.id])
     host.until("terminated")
     mine = {"label": f"slipway.lab.instance={host.id}"}
-    assert docker.from_env().containers.list(all=True, filters=mine) == []
+    assert docker.from_env().containers.list(all=True, filters=mine, ignore_removed=True) == []
     assert docker.from_env().volumes.list(filters=mine) == []
 
 

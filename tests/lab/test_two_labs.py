@@ -27,7 +27,11 @@ def second(lab: Checkout, tmp_path: Path) -> Iterator[Checkout]:
 def labelled(lab_id: str) -> list[Any]:
     engine = docker.from_env()
     mine = {"label": f"slipway.lab={lab_id}"}
-    return [*engine.containers.list(all=True, filters=mine), *engine.volumes.list(filters=mine), *engine.networks.list(filters=mine)]
+    return [
+        *engine.containers.list(all=True, filters=mine, ignore_removed=True),
+        *engine.volumes.list(filters=mine),
+        *engine.networks.list(filters=mine),
+    ]
 
 
 def test_labs_share_nothing(lab: Checkout, second: Checkout) -> None:
