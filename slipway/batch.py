@@ -174,7 +174,7 @@ def fetch(options: argparse.Namespace, folder: Path, output: str, progress: Prog
         back = plays.play("run", "playbooks/project/back.yml", options, variables, progress)
     for line in runs.arrived((run for run in runs.brought(back.published, folder, had) if run.output != output), folder):
         progress.say(line)
-    # What nobody is asked about waits there. The executed notebook is here.
+    # What a person would be asked about waits there. The executed notebook is here.
     return replace(back, failure=None) if projects.waiting(back) else back
 
 

@@ -157,7 +157,7 @@ def test_odd_files_in_lib_are_told_apart(tmp_path: Path) -> None:
         (run("ended"), timedelta(hours=1), "every cell ran, 60 min ago"),
         (run("ended", exit_code=1), timedelta(hours=5), "failed, 5 h ago"),
         (run("ended", exit_code=137, out_of_memory=True), timedelta(days=3), "out of memory, 3 days ago"),
-        # The machine has lost its power, or somebody has killed it: no fault of its memory.
+        # The machine has lost its power, or it was killed: no fault of its memory.
         (run("ended", exit_code=137), timedelta(), "ended from outside"),
         (run("ended", exit_code=255), timedelta(), "ended from outside"),
         (run("ended", exit_code=3), timedelta(), "ended with 3"),

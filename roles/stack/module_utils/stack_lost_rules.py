@@ -129,7 +129,7 @@ def brought(found: Book, lines: Iterable[str]) -> tuple[list[str], bool]:
 
 
 def passing(path: str, service: str, mounts: Collection[str]) -> bool:
-    """Whether nobody would miss it: it lies in a volume, which stays, or was never meant to stay."""
+    """Whether its loss is no loss: it lies in a volume, which stays, or was never meant to stay."""
     kept = [*mounts, KEPT_HOME] if service.partition("-")[0] in _KEEP_HOME else mounts
     if any(path == folder or path.startswith(f"{folder}/") for folder in (*kept, *_PASSING_FOLDERS)):
         return True

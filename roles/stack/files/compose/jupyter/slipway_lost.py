@@ -136,7 +136,7 @@ class Keeper(rq.Worker):
                 for key in (self.redis_workers_keys, f"rq:workers:{queue.name}"):
                     pipeline.srem(key, self.redis_worker_namespace_prefix + execution.worker_name)
                 pipeline.delete(self.redis_worker_namespace_prefix + execution.worker_name)
-            # Whatever else its state is, it has ended or somebody has stopped it.
+            # Whatever else its state is, it has ended, or was stopped.
             if job and job.get_status() in (JobStatus.QUEUED, JobStatus.STARTED):
                 failed = not planned and losses >= self.most_losses
                 if failed:
