@@ -30,7 +30,7 @@ def facts(path: Path) -> dict[str, Any]:
 
 
 def line(path: Path) -> str:
-    """How a run went that nobody waited for, and where its result is."""
+    """How a run went that has ended without its command, and where its result is."""
     told = facts(path)
     if not path.exists():
         return f"{path.name} had not begun: there is no result."
@@ -40,9 +40,9 @@ def line(path: Path) -> str:
 
 
 def _how(told: Mapping[str, Any]) -> str:
-    if told.get("exit_code") == 0:
-        return "Executed"
     code = told.get("exit_code")
+    if code == 0:
+        return "Executed"
     how = "Out of memory" if code == KILLED else "Stopped" if code in STOPPED else "Failed"
     return f"{how} in {told.get('place')}"
 

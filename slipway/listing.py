@@ -45,17 +45,13 @@ def command(options: argparse.Namespace) -> Exit:
             if result.failure:
                 return plays.failed(options, result, result.failure)
             found = runs.of(result.published, name)
-    documents = [runs.document(run) for run in (_not_here(found, folder) if folder else runs.waiting(found))]
+    documents = [runs.document(run) for run in runs.waiting(found, folder)]
     if options.json:
         print(render.as_json({"runs": documents}))
     else:
         lines = runs.lines(documents, partial(plays.command, options), folder)
         print("\n".join(lines) or "No batch run goes on, and the results of all that have ended are here.")
     return Exit.DONE
-
-
-def _not_here(found: list[Run], folder: Path) -> list[Run]:
-    return [run for run in found if run.goes_on or not runs.here(run, folder)]
 
 
 def _checked(verb: str, name: str, found: list[Run]) -> None:

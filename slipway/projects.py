@@ -120,17 +120,18 @@ def sync(options: argparse.Namespace) -> Exit:
     had = runs.executed_here(folder)
     with nullcontext() if check else plays.syncing(folder):
         result = play()
+        ended = runs.brought(result.published, folder, had)
+        # Executed notebooks are here, even if the other files are too many.
+        would = [f"{run.name} has ended: its results would be fetched." for run in ended]
+        for line in would if check else runs.arrived(ended, folder):
+            print(line, file=sys.stderr)
         if result.failure and waiting(result):
             if not sys.stdin.isatty():
                 raise RefusalError(f"{result.failure.reason} To fetch it: {plays.again(options)} --yes")
-            print("\n".join([*runs.arrived(runs.brought(result.published, folder, had), folder), result.failure.reason]), file=sys.stderr)
+            print(result.failure.reason, file=sys.stderr)
             if render.ask("Fetch it? [y/N] ", plays.again(options)).lower() not in ("y", "yes"):
                 raise RefusalError("The files stay on the machine.")
             result = play(project_most_mb=0)
-    ended = runs.brought(result.published, folder, had)
-    would = [f"{run.name} has ended: its results would be fetched." for run in ended]
-    for line in would if check else runs.arrived(ended, folder):
-        print(line, file=sys.stderr)
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
@@ -279,7 +280,7 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     folder, most = Path(options.project), settings["memory_mib"]
     document = plays.status(options, result, f"projects/{settings['name']}", folder=folder, runs=killed.of_runs(folder), most_mib=most)
     keys = ("monitor_url", "rested", "seeds_not_used", "sync")
-    mine = [run for run in runs.of(published, settings["name"]) if run.goes_on or not runs.here(run, folder)]
+    mine = runs.waiting(runs.of(published, settings["name"]), folder)
     more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings), "runs": [runs.document(run) for run in mine]}
     return document | more | {key: published.get(key) for key in keys}
 

@@ -88,17 +88,13 @@ def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
     for facts in published.get("batch_runs") or []:
         if all(facts.get(key) for key in ("notebook", "output", "digest")) and project in (None, facts["project"]):
             known = {key: facts.get(key) for key in Run.__dataclass_fields__}
-            found.append(
-                Run(
-                    **known
-                    | {"parameters": tuple(facts["parameters"]), "origin": facts.get("origin") or "", "place": facts.get("place") or ""}
-                )
-            )
+            words = {"parameters": tuple(facts["parameters"]), **{key: facts.get(key) or "" for key in ("origin", "place")}}
+            found.append(Run(**known | words))
     return found
 
 
 def place(folder: Path) -> str:
-    """What tells a project's folder on this computer from others, whatever network the computer is in, and by which way one came there."""
+    """What tells a project's folder on this computer from others, whatever network the computer is in, and by whatever path the folder is named."""
     state = STATE / "id"
     if not state.exists():
         STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,9 +119,9 @@ def here(run: Run, folder: Path) -> bool:
     return not run.goes_on and run.place != place(folder) and (folder / run.output).exists()
 
 
-def waiting(runs: Iterable[Run]) -> list[Run]:
-    """Those that go on, and those whose results are not here, by the folder that each was begun from."""
-    return [run for run in runs if run.goes_on or not here(run, Path(run.origin.partition(":")[2]))]
+def waiting(runs: Iterable[Run], folder: Path | None = None) -> list[Run]:
+    """Those that go on, and those whose results are not in the folder, or without one, in that from which each was begun."""
+    return [run for run in runs if not here(run, folder or Path(run.origin.partition(":")[2]))]
 
 
 def choose(found: Sequence[Run], project: str, digest: str, folder: Path, again: str = "") -> Choice:
@@ -191,9 +187,8 @@ def labels(run_digest: str, output: str, notebook: Path, words: Sequence[str], k
 
 def document(run: Run) -> dict[str, Any]:
     """One run of `runs --json` and `status --json`, which docs/json.md describes."""
-    told = {
-        key: value for key, value in asdict(run).items() if key not in ("digest", "output", "parameters", "kernel", "exit_code", "place")
-    }
+    otherwise = ("digest", "output", "parameters", "kernel", "exit_code", "place")
+    told = {key: value for key, value in asdict(run).items() if key not in otherwise}
     options = [*shlex.split(parameters.shell(run.parameters)), *(["-k", run.kernel] if run.kernel else [])]
     return told | {"executed": run.output, "options": options, "exit_code": None if run.goes_on else run.code}
 

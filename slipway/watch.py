@@ -17,7 +17,7 @@ from slipway import plays, render, runs
 from slipway.model import Exit, RefusalError
 from slipway.signals import ToldToEndError, told_by_signals
 
-#: What SSH itself ends with, and what the line of `_follow` does if the engine does not answer, or if the container is gone.
+#: What SSH itself ends with, and what the line of `_followed` does if the engine does not answer, or if the container is gone.
 _NO_WAY, _NO_ENGINE, GONE = 255, 253, 254
 #: What docker itself ends with if it cannot start a container.
 _NOT_STARTED = 125
@@ -127,12 +127,12 @@ def stop(options: argparse.Namespace, ssh_config: str, name: str) -> None:
 
 
 def forget(options: argparse.Namespace, ssh_config: str, name: str) -> None:
-    """Remove the container of a run that has ended. What cannot be removed now, is by the next pull."""
+    """Remove the container of a run that has ended. If that fails, the next pull removes it."""
     _quiet(options, ssh_config, f"timeout 30 docker rm {shlex.quote(name)}")
 
 
 def interrupted(options: argparse.Namespace, ssh_config: str, name: str, why: KeyboardInterrupt) -> None:
-    """Stop the run, or raise LeftError. Who tells a command to end has not asked for its run to be stopped; Ctrl-C may have."""
+    """Stop the run, or raise LeftError. SIGTERM asks for the end of the command only; Ctrl-C may mean the run too."""
     if isinstance(why, ToldToEndError):
         raise LeftError("The command was ended.") from why
     if sys.stdin.isatty() and not options.yes:

@@ -104,7 +104,7 @@ def test_the_run_is_made_again_with_its_parameters_and_its_kernel(tmp_path: Path
     assert run["kernel"] == "my env's"
     _, again = document(folder=tmp_path, runs=[run])["fit"]["commands"]
     assert again.endswith("""big data.ipynb' -p n=3 -r name=007 -k 'my env'"'"'s' --on t2.small""")
-    # What somebody has written there is no kernel.
+    # Text that was written there by hand names no kernel.
     notebook(tmp_path, "20260501T120001-big data.ipynb", kernel=["x"])
     assert " -k " not in document(folder=tmp_path, runs=killed.of_runs(tmp_path))["fit"]["commands"][1]
 

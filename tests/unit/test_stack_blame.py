@@ -44,7 +44,7 @@ FINE = facts("healthy")
         ({"jupyter": facts("none", "created"), "postgres": FINE}, ("jupyter",), ()),
         # It has started since.
         ({"postgres": facts("healthy", restarts=3)}, (), ()),
-        # What nobody asked for.
+        # A state that was not asked for.
         ({"mongo": facts(state="exited"), "postgres": FINE}, (), ()),
         ({}, (), ()),
     ],

@@ -118,9 +118,9 @@ def just_closed() -> Iterator[int]:
     ("taken", "free"),
     [
         (lambda: listening(socket.AF_INET, "127.0.0.1"), False),
-        (lambda: listening(socket.AF_INET, "0.0.0.0"), False),  # noqa: S104 (as a server of somebody's may)
+        (lambda: listening(socket.AF_INET, "0.0.0.0"), False),  # noqa: S104 (as another program may)
         (lambda: listening(socket.AF_INET6, "::"), False),
-        # The URL names 127.0.0.1: what has the other loopback alone is in nobody's way.
+        # The URL names 127.0.0.1: a port of the other loopback alone is no obstacle.
         (lambda: listening(socket.AF_INET6, "::1", only=1), True),
         (just_closed, True),
     ],

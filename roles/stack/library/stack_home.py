@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: stack_home
 short_description: Bring the home of a Compose project's Jupyter into the volume that keeps it
 description:
-  - The volume C(NAME_jupyter_home) is made if there is none. What a container's home holds that is not in the volume, because an
+  - The volume C(NAME_jupyter_home) is made if it is missing. What a container's home holds that is not in the volume, because an
     earlier version made the container, is copied into it; such containers are stopped for that, and stay.
   - Then what I(image) brings to the home comes. What the user has changed or removed since an image brought it stays so. What an earlier
     image brought, the user has not changed, and I(image) no longer has, is removed.

@@ -55,7 +55,7 @@ def unkept(containers: Containers) -> list[str]:
 
 
 def bring(project: str, image: str) -> dict[str, Any]:
-    """Bring an image's home into the volume, which is made if there is none: `moved`, a number, and `kept`, what the user has changed.
+    """Bring an image's home into the volume, which is made if it is missing: `moved`, a number, and `kept`, what the user has changed.
 
     Raises DockerError.
     """
