@@ -94,7 +94,7 @@ def of(published: Mapping[str, Any], project: str | None = None) -> list[Run]:
 
 
 def place(folder: Path) -> str:
-    """What tells a project's folder on this computer from others, whatever network the computer is in, and by whatever path the folder is named."""
+    """What tells a project's folder on this computer from others, whatever the computer's network and the way to the folder are."""
     state = STATE / "id"
     if not state.exists():
         STATE.mkdir(mode=0o700, parents=True, exist_ok=True)

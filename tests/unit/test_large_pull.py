@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,23 @@ def test_a_script_is_refused_with_the_line_to_type(machine: Machine) -> None:
     assert str(refused.value) == f"{REASON} To fetch it: python orchestrate.py pull {EXAMPLE} --overwrite --yes"
     assert refused.value.code is Exit.REFUSED
     assert machine.asked == [100]
+
+
+def test_executed_notebooks_that_have_come_are_told_all_the_same(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"name": "adult-run-1", "project": "adult", "notebook": "ipynb/a.ipynb", "output": "runs/1-a.ipynb", "digest": "1"}
+    told = {"state": "ended", "exit_code": 2, "said": "no kernel is called ir", "parameters": [], **names}
+    answer = machine.play
+
+    def play(*given: Any, **more: Any) -> Result:
+        found = answer(*given, **more)
+        return replace(found, published={**found.published, "ended_runs": [told]})
+
+    monkeypatch.setattr(plays, "play", play)
+    with pytest.raises(RefusalError):
+        projects.sync(arguments.parse(["pull", str(EXAMPLE)]))
+    assert capsys.readouterr().err.count("adult-run-1 has ended, and left no executed notebook: no kernel is called ir") == 1
 
 
 @pytest.mark.parametrize("flag", ["--yes", "--dry-run"])

@@ -44,7 +44,7 @@ FINE = facts("healthy")
         ({"jupyter": facts("none", "created"), "postgres": FINE}, ("jupyter",), ()),
         # It has started since.
         ({"postgres": facts("healthy", restarts=3)}, (), ()),
-        # A state that was not asked for.
+        # A service that was not asked for.
         ({"mongo": facts(state="exited"), "postgres": FINE}, (), ()),
         ({}, (), ()),
     ],
