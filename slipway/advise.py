@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway import arguments, batch, executed, lab, measure, parameters, plays, projects, render
-from slipway.measurements import MODELS, Measurements
+from slipway.measurements import Measurements
 from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
 
@@ -54,8 +54,6 @@ def advise(options: argparse.Namespace) -> Exit:
         job = batch.job(options)
         need = _of_notebook(options, job.folder, str(job.notebook))
     elif "peak" in options:
-        if not 1 <= options.peak <= 10**7:
-            raise RefusalError(f"--peak: {options.peak} cannot be used. Allowed: MiB, 1 to 10000000.", Exit.BAD_INPUT)
         need = Need("what you named", "given", options.peak, 0.0)
     else:
         result = measure.look(options, "advise", progress)
@@ -115,11 +113,6 @@ def _run(options: argparse.Namespace, path: Path, more: str, on: str = "") -> st
 def _of_shape(options: argparse.Namespace, kept: Measurements) -> Need:
     """What was measured of this shape, or is foretold of it. No measurement, no number: then it says what to measure."""
     rows, cols, model = options.rows, options.cols, options.model
-    if model not in MODELS:
-        raise RefusalError(f"--model: {model!r} cannot be used. Allowed: {', '.join(MODELS)}.", Exit.BAD_INPUT)
-    for option, found in (("--rows", rows), ("--cols", cols)):
-        if found < 1:
-            raise RefusalError(f"{option}: {found} cannot be used. Allowed: 1 or more.", Exit.BAD_INPUT)
     what = f"{rows} x {cols} {model}"
     row = kept.found((None, rows, cols, model))
     if row.get("ended") == "done" and row.get("needed_mib"):

@@ -50,8 +50,6 @@ def job(options: argparse.Namespace) -> Job:
     options.project = str(projects.above(notebook.parent, f"NOTEBOOK: {options.notebook!r} lies in no project"))
     folder, settings = projects.project(options)
     relative = _notebook(folder, notebook, options.notebook)
-    if arguments.TEMPLATE.search(f"{folder / relative}"):
-        raise RefusalError(f"NOTEBOOK: {options.notebook!r} cannot be used. Allowed: a path without template marks.", Exit.BAD_INPUT)
     # To the microsecond: two runs of one notebook, on two machines or of two loops, may begin within one second.
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
     words, kernel = parameters.words(options), getattr(options, "kernel", None)

@@ -16,7 +16,11 @@ from slipway.render import Progress
 
 def main(argv: Sequence[str]) -> int:
     """Do what the words say and return the exit code."""
-    options = arguments.parse(argv)
+    try:
+        options = arguments.parse(argv)
+    except RefusalError as refusal:
+        # Before they are read, its words say only that JSON is wanted.
+        return plays.refused(argparse.Namespace(json="--json" in argv), str(refusal), refusal.code)
     try:
         with _locked(options):
             return int(unfinished.first(options, _COMMANDS[options.command]))

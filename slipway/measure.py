@@ -123,11 +123,6 @@ def _wanted(options: argparse.Namespace) -> tuple[list[Shape], list[str], int]:
     models, seconds = list(dict.fromkeys(getattr(options, "models", MODELS))), getattr(options, "seconds", _SECONDS)
     if (rows is None) != (cols is None):
         raise RefusalError("--rows and --cols belong together: each number of rows is measured with each of columns.", Exit.BAD_INPUT)
-    if unknown := [name for name in models if name not in MODELS]:
-        raise RefusalError(f"--models: {unknown[0]!r} cannot be used. Allowed: {', '.join(MODELS)}.", Exit.BAD_INPUT)
-    for option, found, least, most in (("--rows", rows, 10, 10**8), ("--cols", cols, 1, 10**6), ("--seconds", [seconds], 1, 86_400)):
-        if wrong := [each for each in found or [] if not least <= each <= most]:
-            raise RefusalError(f"{option}: {wrong[0]} cannot be used. Allowed: {least} to {most}.", Exit.BAD_INPUT)
     shapes = [(row, col) for row in rows for col in cols] if rows and cols else SHAPES
     return sorted(set(shapes), key=lambda shape: (shape[0] * shape[1], shape)), models, seconds
 

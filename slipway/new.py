@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import re
@@ -24,8 +23,6 @@ from slipway.model import Exit, RefusalError
 TEMPLATE = Path(__file__).resolve().parent / "template"
 #: As in roles/project, which holds the rules.
 SERVICES = ("jupyter", "redis", "mongo", "postgres", "worker", "monitor")
-NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
-RESERVED = "slipway"
 
 _DEFAULT = ("jupyter", "redis")
 _STORES = ("redis", "mongo", "postgres")
@@ -57,18 +54,10 @@ def command(options: argparse.Namespace, next_line: Callable[[str], str]) -> Exi
     return Exit.DONE
 
 
-def chosen(words: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The services that --with asks for, in their order, and what is added to them. Raises RefusalError."""
-    if words is None:
+def chosen(asked: Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The services that --with asks for, in their order, and what is added to them."""
+    if asked is None:
         return _DEFAULT, ()
-    asked = [word.strip() for word in words.split(",")]
-    for word in asked:
-        if word not in SERVICES:
-            near = difflib.get_close_matches(word.lower(), SERVICES, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise RefusalError(f"--with: {word!r} cannot be used. Allowed: {', '.join(SERVICES[1:])}.{hint}", Exit.BAD_INPUT)
-        if asked.count(word) > 1:
-            raise RefusalError(f"--with: {word!r} stands twice. Allowed: each once.", Exit.BAD_INPUT)
     users = [word for word in ("worker", "monitor") if word in asked]
     told = (f"redis was added, for {' and '.join(users)}.",) if users and "redis" not in asked else ()
     wanted = {"jupyter", *asked, *(["redis"] if users else [])}
@@ -77,12 +66,6 @@ def chosen(words: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def make(name: str, services: Sequence[str], told: Sequence[str] = ()) -> Made:
     """Make the folder NAME in the current one, as a whole or not at all. Raises RefusalError."""
-    if not NAME.fullmatch(name) or name == RESERVED:
-        raise RefusalError(
-            f"NAME: {name!r} cannot be used. Allowed: 1 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last; "
-            f"{RESERVED} is the base stack's own.",
-            Exit.BAD_INPUT,
-        )
     begun = None
     try:
         path = Path.cwd() / name

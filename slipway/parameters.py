@@ -15,7 +15,7 @@ import yaml
 from slipway.model import Exit, RefusalError
 
 _TEXT, _YAML = "--text=", "--yaml="
-_ALLOWED = "NAME=VALUE, where NAME is a name of Python"
+ALLOWED = "NAME=VALUE, where NAME is a name of Python"
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,14 +28,15 @@ class _Loader(yaml.SafeLoader):
 
 
 def words(options: argparse.Namespace) -> list[str]:
-    """What the options give, a word each as run_notebook.py takes it. Refuses what is no parameter, and a name that is given twice."""
-    found = [_checked("-p", each) for each in getattr(options, "parameter", [])]
-    found += [_TEXT + _checked("-r", each) for each in getattr(options, "text_parameter", [])]
+    """What the options give, a word each as run_notebook.py takes it. Refuses a name that is given twice."""
+    found = list(getattr(options, "parameter", []))
+    found += [_TEXT + each for each in getattr(options, "text_parameter", [])]
     found += [_YAML + each for each in getattr(options, "yaml_parameter", [])]
     names = [name for each in found for name in _given(each)]
     for name in names:
         if names.count(name) > 1:
-            raise RefusalError(f"{name} is given twice. Allowed: each parameter once, by one of -p, -r and -y.", Exit.BAD_INPUT)
+            text = f"{name} is given twice. Allowed: each parameter once, by one of -p, -r and -y. Nothing was changed."
+            raise RefusalError(text, Exit.BAD_INPUT)
     return found
 
 
@@ -76,11 +77,18 @@ def shell(given: Sequence[str], kernel: str | None = None) -> str:
     return "".join(f" {name} {shlex.quote(value)}" for name, value in map(option, given)) + named
 
 
-def _checked(option: str, each: str) -> str:
-    name, equals, _ = each.partition("=")
+def with_name(word: str) -> str:
+    """A word NAME=VALUE. Raises ValueError."""
+    name, equals, _ = word.partition("=")
     if not equals or not _is_name(name):
-        raise RefusalError(f"{option}: {each!r} cannot be used. Allowed: {_ALLOWED}.", Exit.BAD_INPUT)
-    return each
+        raise ValueError(word)
+    return word
+
+
+def as_yaml(text: str) -> str:
+    """A word that is YAML of NAME: VALUE. Raises ValueError, which says why if PyYAML does."""
+    _of_yaml(text)
+    return text
 
 
 def _is_name(name: Any) -> bool:
@@ -92,15 +100,17 @@ def _given(word: str) -> dict[str, Any]:
     if not word.startswith(_YAML):
         name, _, value = word.removeprefix(_TEXT).partition("=")
         return {name: value}
-    text = word.removeprefix(_YAML)
+    return _of_yaml(word.removeprefix(_YAML))
+
+
+def _of_yaml(text: str) -> dict[str, Any]:
     try:
         found = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
         json.dumps(found)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as wrong:
-        reason = str(wrong).splitlines()[0]
-        raise RefusalError(f"-y: {text!r} cannot be used: {reason}. Allowed: YAML of NAME: VALUE.", Exit.BAD_INPUT) from wrong
+        raise ValueError(str(wrong).splitlines()[0]) from wrong
     if not isinstance(found, dict) or not all(map(_is_name, found)):
-        raise RefusalError(f"-y: {text!r} cannot be used. Allowed: YAML of NAME: VALUE, where NAME is a name of Python.", Exit.BAD_INPUT)
+        raise ValueError
     return found
 
 

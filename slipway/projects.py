@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ import ansible.module_utils
 from slipway import adopt, arguments, killed, lab, new, plays, render, runs, standing
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
+from slipway.words import shown
 
 # One reader of slipway.yml, here and in the role.
 ansible.module_utils.__path__.append(str(PROJECT / "roles" / "project" / "module_utils"))
@@ -27,6 +29,9 @@ def deploy(options: argparse.Namespace, **more: Any) -> Exit:
     """Bring up a project's services, on machines that are made where they are missing."""
     folder, settings = project(options)
     check, progress = "dry_run" in options, Progress(check="dry_run" in options)
+    if "scale" in options and "worker" not in settings["services"]:
+        text = f"--scale: cannot be used. Allowed: for a project with worker among its services; it has {', '.join(settings['services'])}."
+        raise RefusalError(f"{text} Nothing was changed.", Exit.BAD_INPUT)
     if not_run := _not_run(folder, settings):
         progress.say(f"PostgreSQL runs *.sql, *.sql.gz, *.sql.xz, *.sql.zst and *.sh of docker/postgres. Not run: {', '.join(not_run)}")
     if options.target == "lab" and not check:
@@ -34,7 +39,7 @@ def deploy(options: argparse.Namespace, **more: Any) -> Exit:
     lab.need(options)
     variables = variables_of(options, folder) | more
     if "scale" in options:
-        variables["slipway_scale"] = _scale(options.scale)
+        variables["slipway_scale"] = options.scale
 
     def play(playbook: str, **given: Any) -> Result:
         return plays.play("deploy", f"playbooks/project/{playbook}.yml", options, variables | given, progress, check)
@@ -84,8 +89,12 @@ def _store_machine(options: argparse.Namespace, key: str) -> str:
 
 def _not_run(folder: Path, settings: Mapping[str, Any]) -> list[str]:
     """What lies in docker/postgres, or in a folder of a similar name, and is not run by the project's PostgreSQL."""
-    stores = [*settings["services"], *(store for each in settings["machines"].values() for store in each["services"])]
-    return list(look_at_seeds(folder).not_run) if "postgres" in stores else []
+    return list(look_at_seeds(folder).not_run) if "postgres" in _services(settings) else []
+
+
+def _services(settings: Mapping[str, Any]) -> list[str]:
+    """The services of a project, on all its machines."""
+    return [*settings["services"], *(store for each in settings["machines"].values() for store in each["services"])]
 
 
 def with_room(options: argparse.Namespace, play: Callable[..., Result]) -> Result:
@@ -189,6 +198,9 @@ def _by_name(options: argparse.Namespace, verb: str, more: Mapping[str, Any]) ->
 def reseed(options: argparse.Namespace) -> Exit:
     """Make PostgreSQL's volume anew from the project's files: its data are lost, so its name is typed out."""
     _, settings = project(options)
+    if "postgres" not in (has := _services(settings)):
+        text = f"reseed: {settings['name']} has no postgres. Allowed: a project with postgres among its services; it has {', '.join(has)}."
+        raise RefusalError(f"{text} Nothing was changed.", Exit.BAD_INPUT)
     wanted = f"{settings['name']}_postgres_data"
     given = getattr(options, "volume", None)
     if given is None:
@@ -250,6 +262,9 @@ def stack_name(options: argparse.Namespace) -> str:
     """The stack that a word means: a project's folder, or the name that `status` shows."""
     word = getattr(options, "project", None)
     if word is not None and not (Path(word) / FILE).is_file():
+        if not _STACK.fullmatch(word):
+            text = f"PROJECT: {shown(word)} cannot be used. Allowed: a project's folder, with a {FILE}, or its name on the machine."
+            raise RefusalError(f"{text} Nothing was changed.", Exit.BAD_INPUT)
         return str(word)
     return str(project(options)[1]["name"])
 
@@ -267,13 +282,6 @@ def variables_of(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return arguments.variables(options) | {"project_path": str(folder), "stack_starved": killed.starved(killed.of_runs(folder))}
 
 
-def _scale(given: str) -> dict[str, int]:
-    service, _, number = given.partition("=")
-    if service != "worker" or not number.isdecimal() or not 1 <= int(number) <= 16:
-        raise RefusalError(f"--scale: {given!r} cannot be used. Allowed: worker=1 to worker=16.", Exit.BAD_INPUT)
-    return {service: int(number)}
-
-
 def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: Result) -> dict[str, Any]:
     """The document of `status PROJECT --json`, which docs/json.md describes."""
     published = result.published
@@ -285,6 +293,8 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     return document | more | {key: published.get(key) for key in keys}
 
 
+#: What Compose takes as a project's name, and the role stack with it.
+_STACK = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
 #: What a pull fetches unasked.
 MOST_MB = 100
 CHANGING = ("deploy", "push", "pull", "reseed", "rest", "remove", "adopt")

@@ -21,6 +21,7 @@ import ansible_runner
 
 from slipway import lock
 from slipway.model import PROJECT, STATE, Exit, Failure, Request, Result
+from slipway.values import as_data
 
 _RUNS_KEPT = 20
 _NOT_BY_PROXY = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))
@@ -44,7 +45,11 @@ def run(request: Request, on_event: OnEvent) -> Result:
 
     Each run has a folder of its own, 0700, with the events and the output, and no secret: those travel in files.
     """
+    given = as_data(request.variables)
     folder = _new_folder(request)
+    # ansible-runner reads this file where it lies. Its own way would be the command line, whose values Ansible evaluates.
+    (folder / "env").mkdir()
+    (folder / "env" / "extravars").write_text(given)
     events: list[Event] = []
 
     def keep(event: Event) -> bool:
@@ -64,7 +69,6 @@ def run(request: Request, on_event: OnEvent) -> Result:
             playbook=str(PROJECT / request.playbook),
             # The plays find their machine by its tag; the dynamic inventory beside it would ask EC2 once more.
             inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
-            extravars=dict(request.variables),
             cmdline=" ".join(["--check --diff"] * request.check + [f"--skip-tags {request.skip}"] * bool(request.skip)) or None,
             envvars={
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

@@ -29,7 +29,7 @@ _PATIENCE = 5.0
 
 def top(options: argparse.Namespace) -> Exit:
     """At a terminal until it is interrupted; elsewhere once."""
-    interval = _interval(getattr(options, "interval", "2"))
+    interval = getattr(options, "interval", 2.0)
     try:
         lab.need(options)
         found = plays.play("top", "playbooks/find.yml", options, arguments.variables(options))
@@ -50,16 +50,6 @@ def top(options: argparse.Namespace) -> Exit:
     except KeyboardInterrupt:
         pass
     return Exit.DONE
-
-
-def _interval(given: str) -> float:
-    try:
-        seconds = float(given)
-    except ValueError:
-        seconds = 0
-    if not 0.5 <= seconds <= 3600:
-        raise RefusalError(f"--interval: {given!r} cannot be used. Allowed: seconds from 0.5 to 3600.", Exit.BAD_INPUT)
-    return seconds
 
 
 def _draw(documents: Iterator[dict[str, Any] | None]) -> NoReturn:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from slipway import arguments, batch, executed, plays, projects, receipt, watch
+from slipway import arguments, batch, executed, plays, projects, receipt, watch, words
 from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
 
@@ -67,7 +67,9 @@ def of(published: Mapping[str, Any]) -> Burst | None:
     tags = (published.get("instance") or {}).get("burst")
     if not tags:
         return None
-    if not {"from", "to", "project", "run"} <= set(tags) or any(arguments.TEMPLATE.search(str(value)) for value in tags.values()):
+    # Who may tag the instance is not who has this computer: a name leads to no other folder, and a type is one.
+    kinds = {"from": words.TYPE, "to": words.TYPE, "project": words.PROJECT_NAME, "run": words.PLAIN_FILE}
+    if not all(key in tags and kind.fits(str(tags[key])) for key, kind in kinds.items()):
         raise RefusalError(f"The tags slipway-burst-… of the instance are none of this project's: {json.dumps(tags)}. Remove them first.")
     return Burst(tags["from"], tags["to"], tags["project"], Path(tags.get("folder") or ""), tags["run"])
 

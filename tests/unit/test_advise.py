@@ -81,12 +81,6 @@ def test_bad_input(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused.value.code is Exit.BAD_INPUT
 
 
-def test_a_model_that_nobody_knows(tmp_path: Path) -> None:
-    options = arguments.parse(["advise", "--rows", "1", "--cols", "1", "--model", "svc"])
-    with pytest.raises(RefusalError, match=r"--model: 'svc' cannot be used. Allowed: KN"):
-        advise._of_shape(options, Measurements(tmp_path, []))
-
-
 def test_the_cheapest_type_its_price_and_what_to_type() -> None:
     document = told(Need("that", "given", 500, 0.0), SMALL, DEAR)
     assert document["take"] == {"type": "t3a.small", "memory_mib": 2048, "price_per_hour": 0.026, "changes": True, "delta_per_hour": 0.0072}

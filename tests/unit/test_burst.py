@@ -172,9 +172,7 @@ def test_status_tells_what_it_costs_and_what_ends_it(resize_to: str | None, runs
 
 @pytest.mark.parametrize(("words", "said"), [(["run", str(NOTEBOOK), "--on"], "--on"), (["run", "--on", "t2.medium"], "NOTEBOOK")])
 def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main(words)
-    assert end.value.code == 2
+    assert cli.main(words) == 2
     assert said in capsys.readouterr().err
 
 
@@ -190,7 +188,7 @@ def test_files_are_lost_by_a_burst_alone_and_on_both_ways(capsys: pytest.Capture
 def test_a_dry_run_is_one_of_a_burst(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run", str(NOTEBOOK), "--dry-run"]) == 2
     assert "--on TYPE" in capsys.readouterr().err
-    assert cli.main(["run", str(NOTEBOOK), "--on", "{{ 7*7 }}"]) in (2, 3)
+    assert cli.main(["run", str(NOTEBOOK), "--on", "{{ 7*7 }}"]) == 2
 
 
 PLAN = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,18 +26,18 @@ def test_without_an_environment_one_line_names_the_command_that_makes_it(tmp_pat
     ("words", "said"),
     [
         ([], "COMMAND"),
-        (["upp"], "invalid choice: 'upp'"),
+        (["upp"], "'upp' cannot be used. Allowed: up, new, resize"),
         (["up", "--typ=t2.micro", "--nonsense"], "--nonsense"),
-        (["logs", "--tail", "ten"], "invalid int value: 'ten'"),
-        (["--target", "gcp", "up"], "invalid choice: 'gcp'"),
-        (["lab", "upp"], "invalid choice: 'upp'"),
+        (["logs", "--tail", "ten"], "--tail: 'ten' cannot be used"),
+        (["--target", "gcp", "up"], "--target: 'gcp' cannot be used. Allowed: lab, aws."),
+        (["lab", "upp"], "'upp' cannot be used. Allowed: up, down, status, reset."),
     ],
 )
 def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(words)
-    assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -54,12 +53,3 @@ def test_an_option_means_the_same_before_and_after_the_command(words: list[str],
     monkeypatch.setitem(cli._COMMANDS, "destroy", destroy)
     assert main(words) == 0
     assert seen == [("aws", True, True)]
-
-
-@pytest.mark.parametrize("value", ["{{ 7*7 }}", "{% raw %}", "{# x #}"])
-@pytest.mark.parametrize("option", ["--name", "--type", "--disk", "--key-file", "--region", "--services"])
-def test_what_ansible_would_evaluate_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["up", option, value, "--json"]) == 2
-    printed = capsys.readouterr()
-    assert value in printed.err
-    assert json.loads(printed.out)["code"] == 2

@@ -119,10 +119,10 @@ def test_the_files_hold_every_measurement(kept: Measurements) -> None:
     [
         (["--rows", "100"], "--rows and --cols belong together"),
         (["--cols", "100"], "--rows and --cols belong together"),
-        (["--rows", "9", "--cols", "20"], "--rows: 9 cannot be used. Allowed: 10 to 100000000."),
-        (["--rows", "100", "--cols", "0"], "--cols: 0 cannot be used. Allowed: 1 to 1000000."),
+        (["--rows", "9", "--cols", "20"], "--rows: '9' cannot be used. Allowed: a whole number, 10 to 100000000."),
+        (["--rows", "100", "--cols", "0"], "--cols: '0' cannot be used. Allowed: a whole number, 1 to 1000000."),
         (["--models", "svc"], "--models: 'svc' cannot be used. Allowed: KNeighborsClassifier, "),
-        (["--seconds", "0"], "--seconds: 0 cannot be used. Allowed: 1 to 86400."),
+        (["--seconds", "0"], "--seconds: '0' cannot be used. Allowed: a whole number, 1 to 86400."),
     ],
 )
 def test_bad_input_is_refused_before_the_machine_is_asked(words: list[str], said: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from slipway import new
+from slipway import arguments, new, words
 from slipway.cli import main
 from slipway.model import RefusalError
 from tests.unit.test_project_settings import project_dockerfile, project_settings
@@ -98,9 +98,9 @@ def test_what_it_writes_is_formatted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(new, "_git", lambda folder: ("none", ()))
     for number, services in enumerate(CHOICES):
         new.make(f"demo{number}", services)
-    for words in (["format", "--check"], ["check", "--select", "E,F,I,W,UP,B"]):
+    for line in (["format", "--check"], ["check", "--select", "E,F,I,W,UP,B"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *words, "--isolated", "--line-length", "140", "."], capture_output=True, text=True
+            [sys.executable, "-m", "ruff", *line, "--isolated", "--line-length", "140", "."], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -130,7 +130,7 @@ def test_every_key_of_the_settings_is_documented() -> None:
     ],
 )
 def test_services_that_are_asked_for(words: str | None, services: tuple[str, ...], told: str) -> None:
-    found, said = new.chosen(words)
+    found, said = new.chosen(getattr(arguments.parse(["new", "demo", *(["--with", words] if words else [])]), "services", None))
     assert found == services
     assert "".join(said).startswith(told)
     assert bool(said) == bool(told)
@@ -141,9 +141,10 @@ def test_services_that_are_asked_for(words: str | None, services: tuple[str, ...
     [
         (
             ["demo", "--with", "postgresql"],
-            "--with: 'postgresql' cannot be used. Allowed: redis, mongo, postgres, worker, monitor. Did you mean postgres?",
+            "--with: 'postgresql' cannot be used. Allowed: redis, mongo, postgres, worker, monitor; each once, with commas between them. "
+            "Did you mean postgres? Nothing was changed.",
         ),
-        (["demo", "--with", "redis,redis"], "--with: 'redis' stands twice"),
+        (["demo", "--with", "redis,redis"], "--with: 'redis' cannot be used: it is given twice"),
         (["demo", "--with", ""], "--with: '' cannot be used"),
         (["demo", "--with", "redis,,mongo"], "--with: '' cannot be used"),
         (["Demo"], "NAME: 'Demo' cannot be used. Allowed: 1 to 30 lower-case letters"),
@@ -259,5 +260,6 @@ def test_without_git_it_is_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_rules_are_those_of_the_role() -> None:
     assert new.SERVICES == project_settings.SERVICES
-    assert new.NAME.pattern == project_settings.NAME.pattern
-    assert new.RESERVED == project_settings.RESERVED
+    for name in ("a", "a" * 30, "a" * 31, "a-", "-a", "1a", "a1", "A", "é", "a_b", "", "a\n", project_settings.RESERVED):
+        allowed = bool(project_settings.NAME.fullmatch(name)) and name != project_settings.RESERVED
+        assert words.PROJECT_NAME.fits(name) is allowed, name

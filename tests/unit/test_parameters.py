@@ -27,7 +27,7 @@ def test_the_options_are_words_of_data() -> None:
         (["-r", "1a=1"], "-r: '1a=1' cannot be used."),
         (["-y", "- 1"], "-y: '- 1' cannot be used. Allowed: YAML of NAME: VALUE"),
         (["-y", "1: 2"], "-y: '1: 2' cannot be used."),
-        (["-y", "a: ["], "-y: 'a: [' cannot be used: "),
+        (["-y", "a: ["], "-y: 'a: [' cannot be used: while parsing"),
         (["-y", "a: !!binary eA=="], "-y: "),
         (["-y", "a: !!python/object/apply:os.getcwd []"], "-y: "),
         (["-p", "a=1", "-p", "a=2"], "a is given twice. Allowed: each parameter once"),

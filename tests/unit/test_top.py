@@ -101,7 +101,7 @@ def test_a_machine_without_services_says_so() -> None:
 @pytest.mark.parametrize("given", ["0", "0.4", "-1", "nan", "inf", "2s", "", "3601"])
 def test_an_interval_that_is_none_is_refused(given: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["top", f"--interval={given}"]) == Exit.BAD_INPUT
-    assert f"--interval: {given!r} cannot be used. Allowed: seconds from 0.5 to 3600." in capsys.readouterr().err
+    assert f"--interval: {given!r} cannot be used. Allowed: a number of seconds, 0.5 to 3600." in capsys.readouterr().err
 
 
 def shell(text: str) -> list[str]:
