@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway import words
+from slipway import values, words
 from slipway.model import Exit, RefusalError
 
 _BASE_SERVICES = ("jupyter", "redis", "mongo", "postgres")
@@ -101,7 +101,7 @@ def _found(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, A
     if "ec2_resize_fallback" in found:
         found["ec2_resize_fallback"] = [each for several in found["ec2_resize_fallback"] for each in several]
     if "ec2_instance_key_file" in found:
-        found["ec2_instance_key_file"] = str(Path(found["ec2_instance_key_file"]).expanduser().absolute())
+        found["ec2_instance_key_file"] = values.path("--key-file", Path(found["ec2_instance_key_file"]).expanduser().absolute())
     return found
 
 

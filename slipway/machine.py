@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn
 
 from slipway import arguments, killed, lab, plays, projects, render
-from slipway.model import Exit
+from slipway.model import Exit, RefusalError, Result
+from slipway.words import shown
 
 
 def ssh(options: argparse.Namespace) -> Exit:
@@ -30,8 +34,6 @@ def logs(options: argparse.Namespace) -> int:
     # Inside the stack's folder, whose .env names the files.
     folder = f"projects/{stack}" if stack else "slipway"
     command = f"cd {shlex.quote(folder)} && {shlex.join([*words, '--', *services])}"
-    if "follow" in options:
-        return _become(options, command)
     lab.need(options)
     variables = arguments.variables(options) | ({"stack_name": stack, "stack_directory": folder} if stack else {})
     look = plays.play("logs", "playbooks/status.yml", options, variables)
@@ -39,6 +41,10 @@ def logs(options: argparse.Namespace) -> int:
     if look.failure and "ssh_config" not in look.published:
         return plays.failed(options, look, look.failure)
     plays.running_instance(options, look)
+    if not look.failure and look.published.get("engine") == "running":
+        _known(options, look.published, stack, services)
+    if "follow" in options:
+        _exec(options, look, command)
     process = subprocess.Popen(_command_line(options, look.published["ssh_config"], command))
     try:
         code = process.wait()
@@ -61,7 +67,25 @@ def _become(options: argparse.Namespace, command: str) -> Exit:
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
+    _exec(options, result, command)
+
+
+def _exec(options: argparse.Namespace, result: Result, command: str) -> NoReturn:
     os.execvp("ssh", _command_line(options, result.published["ssh_config"], command))  # noqa: S606 (its terminal, signals and exit code)
+
+
+def _known(options: argparse.Namespace, published: Mapping[str, Any], stack: str | None, services: Sequence[str]) -> None:
+    """Refuse a stack that the machine does not have, and services that the stack does not have."""
+    has = sorted({re.sub("-[0-9]+$", "", name) for name in published["services"]})
+    others = sorted(published.get("stacks") or {})
+    if stack and not has and not published.get("kept_volumes"):
+        allowed = ", ".join(others) or "none, for the machine has no stack"
+        raise RefusalError(f"--project: {shown(stack)} cannot be used. Allowed: {allowed}. Nothing was changed.", Exit.BAD_INPUT)
+    if not has:
+        start = plays.command(options, "deploy" if stack else "up")
+        raise RefusalError(f"{stack or 'slipway'} has no containers, and so no logs. Bring it up with: {start}")
+    if unknown := [each for each in services if each not in has]:
+        raise RefusalError(f"SERVICE: {shown(unknown[0])} cannot be used. Allowed: {', '.join(has)}. Nothing was changed.", Exit.BAD_INPUT)
 
 
 def _command_line(options: argparse.Namespace, config: str, command: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import ansible.module_utils
 
-from slipway import adopt, arguments, killed, lab, new, plays, render, runs, standing
+from slipway import adopt, arguments, killed, lab, new, plays, render, runs, standing, values
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 from slipway.words import shown
@@ -243,7 +243,7 @@ def _new(options: argparse.Namespace) -> Exit:
 def project(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     """The project's folder and its settings. Everything that is wrong with them ends here."""
     folder = Path(options.project).absolute() if "project" in options else above(Path.cwd(), "PROJECT: this folder lies in no project")
-    options.project = str(folder)
+    options.project = values.path("PROJECT", folder)
     try:
         return folder, read(folder)
     except SettingsError as wrong:

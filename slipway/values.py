@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +14,26 @@ from slipway.model import Exit, RefusalError
 
 #: Below this tag Ansible takes every text, also the keys of mappings, as it stands (`AnsibleConstructor` of ansible-core 2.19).
 _AS_IT_STANDS = "!unsafe"
+
+
+def path(what: str, given: str | Path) -> str:
+    """A path that Ansible's modules take as it stands: in one of theirs a $ begins a variable of the shell. Raises RefusalError."""
+    if "$" in str(given):
+        text = f"{what}: {str(given)!r} cannot be used. Allowed: a path without $, which Ansible's modules take for a variable."
+        raise RefusalError(f"{text} Nothing was changed.", Exit.BAD_INPUT)
+    return str(given)
+
+
+def check_checkout(folder: Path) -> None:
+    """Refuse a checkout in a folder whose name Ansible would evaluate: it takes where its roles lie for a text of the user's own.
+
+    (`RoleDefinition._load_role_path` of ansible-core 2.19.)
+    """
+    if marks := [mark for mark in ("{{", "{%", "{#", "$") if mark in str(folder)]:
+        text = (
+            f"This checkout lies in {str(folder)!r}, and Ansible would evaluate {marks[0]}. Allowed: a path without {{{{, {{%, {{# and $."
+        )
+        raise RefusalError(f"{text} Nothing was changed. Move the checkout.", Exit.BAD_INPUT)
 
 
 def as_data(variables: Mapping[str, Any]) -> str:
@@ -26,7 +48,7 @@ def as_data(variables: Mapping[str, Any]) -> str:
             raise RefusalError(text, Exit.BAD_INPUT) from wrong
     # The plain kinds of JSON alone, each where it stands: an alias would be one object with two owners.
     plain = json.loads(json.dumps(dict(variables)))
-    return f"{_AS_IT_STANDS}\n{yaml.dump(plain, Dumper=_Plain, width=float('inf'))}"
+    return f"{_AS_IT_STANDS}\n{yaml.dump(plain, Dumper=_Plain, sort_keys=False, width=math.inf)}"
 
 
 class _Plain(yaml.SafeDumper):

@@ -8,15 +8,19 @@ type: aggregate
 short_description: Refuse a misspelt variable before anything is done
 description:
   - What a role knows stands in its meta/argument_specs.yml, once.
-  - Ends the run with exit code 2, naming the variable and the nearest known ones.
+  - Ends the run with exit code 2, naming the variable and the nearest known ones, or what a number is allowed to be.
 """
 
 import difflib
+import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ansible.plugins.callback import CallbackBase
+from ansible.template import is_trusted_as_template
 
 PROJECT = Path(__file__).resolve().parents[2]
 BAD_INPUT = 2
@@ -55,11 +59,37 @@ OWN = {
 }
 
 
-def known() -> set[str]:
-    """Every input of every role, and the project's own variables."""
+@cache
+def _options() -> dict[str, dict[str, Any]]:
+    """Every input of every role."""
     files = (PROJECT / "roles").glob("*/meta/argument_specs.yml")
     specs = [yaml.load(path.read_text(), _LOADER)["argument_specs"] for path in files]  # noqa: S506 (both are safe)
-    return OWN | {name for spec in specs for entry in spec.values() for name in entry.get("options", {})}
+    return {name: facts for spec in specs for entry in spec.values() for name, facts in entry.get("options", {}).items()}
+
+
+def known() -> set[str]:
+    """Every input of every role, and the project's own variables."""
+    return OWN | set(_options())
+
+
+def no_numbers(given: Mapping[str, Any]) -> dict[str, str]:
+    """Inputs of roles that are numbers, and are given as a text that is none, each with what is allowed.
+
+    Ansible's own check takes 1e3 for 1000, 1_000 too, and the digits of every script.
+    """
+    kinds = {"int": (r"-?[0-9]+", "a whole number"), "float": (r"-?[0-9]+(\.[0-9]+)?", "a number")}
+    found = {}
+    for name, options in _options().items():
+        pattern, allowed = kinds.get(options.get("type", "str"), ("", ""))
+        value = given.get(name)
+        if pattern and isinstance(value, str) and not is_trusted_template(value) and not re.fullmatch(pattern, value):
+            found[name] = f"{name}: {value!r} cannot be used. Allowed: {allowed}, in the digits 0 to 9."
+    return found
+
+
+def is_trusted_template(value: str) -> bool:
+    """Whether Ansible will evaluate it: its result is looked at by the role."""
+    return "{{" in value and is_trusted_as_template(value)
 
 
 def unknown(given: set[str], extra: set[str]) -> dict[str, list[str]]:
@@ -96,5 +126,8 @@ class CallbackModule(CallbackBase):
         for name, near in wrong.items():
             hint = f"Did you mean {' or '.join(near)}?" if near else "The READMEs of the roles list all."
             self._display.error(f"{name}: no role knows this variable. {hint}", wrap_text=False)
-        if wrong:
+        no_number = no_numbers(given)
+        for line in no_number.values():
+            self._display.error(line, wrap_text=False)
+        if wrong or no_number:
             raise SystemExit(BAD_INPUT)

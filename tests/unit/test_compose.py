@@ -18,6 +18,13 @@ def service(name: str) -> dict[str, Any]:
     return dict(yaml.safe_load(text)["services"][name])
 
 
+def test_remove_knows_every_volume_that_a_project_can_have() -> None:
+    """One of these that is not there is removed already; any other name is refused."""
+    files = (PROJECT / "roles/stack/files/compose").glob("compose.*.yml")
+    volumes = {name for path in files for name in yaml.safe_load(path.read_text()).get("volumes") or {}}
+    assert set(yaml.safe_load((PROJECT / "roles/stack/vars/main.yml").read_text())["__stack_volume_keys"]) == volumes
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_writes_a_core_file(name: str) -> None:
     assert service(name)["ulimits"] == {"core": 0}

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: project_keep
 short_description: Remember what project_plan has planned as the last sync, now that it is done
 options:
-  path: {type: path, required: true, description: The project folder.}
+  path: {type: str, required: true, description: The project folder.}
   state_dir: {type: path, required: true, description: Folder for what is remembered.}
   direction: {type: str, choices: [push, pull], required: true, description: After a pull the folder where files arrive is removed too.}
 """
@@ -25,7 +25,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         {
-            "path": {"type": "path", "required": True},
+            "path": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "direction": {"type": "str", "choices": ["push", "pull"], "required": True},
         },

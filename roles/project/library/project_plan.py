@@ -12,7 +12,7 @@ description:
   - What the project's rules keep here is not sent (C(.slipwayignore), else git's rules). slipway.yml, its seeds and C(docker/) always are.
   - In check mode it writes nothing, and says whether something would change.
 options:
-  path: {type: path, required: true, description: The project folder.}
+  path: {type: str, required: true, description: The project folder.}
   there: {type: str, required: true, description: 'The files on the host, as project_look returns them.'}
   left_out: {type: dict, default: {}, description: 'Why a file on the host cannot be synced, by path.'}
   direction: {type: str, choices: [push, pull], required: true, description: Whether files are sent to the host or fetched from it.}
@@ -158,7 +158,7 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         {
-            "path": {"type": "path", "required": True},
+            "path": {"type": "str", "required": True},
             "there": {"type": "str", "required": True},
             "left_out": {"type": "dict", "default": {}},
             "direction": {"type": "str", "choices": ["push", "pull"], "required": True},

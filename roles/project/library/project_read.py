@@ -9,7 +9,7 @@ short_description: Read a project folder's slipway.yml and what lies beside it
 description:
   - Changes nothing. Fails with everything that is wrong, a line each.
 options:
-  path: {type: path, required: true, description: The project folder.}
+  path: {type: str, required: true, description: The project folder.}
 """
 
 RETURN = r"""
@@ -86,7 +86,7 @@ def look(project: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule({"path": {"type": "path", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule({"path": {"type": "str", "required": True}}, supports_check_mode=True)
     if not module.params["path"]:
         module.fail_json(msg='project_path: "" cannot be used. Allowed: a project folder.')
     # Whatever the folder is called by.

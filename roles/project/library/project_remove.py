@@ -9,7 +9,7 @@ short_description: Remove files that are still what they were when it was decide
 description:
   - A file that has changed since stays. Folders stay too, for a container may have them mounted.
 options:
-  root: {type: path, required: true, description: The project folder.}
+  root: {type: str, required: true, description: The project folder.}
   files: {type: dict, required: true, description: Fingerprints by path.}
 """
 
@@ -27,7 +27,7 @@ from ansible.module_utils.project_tree import fingerprint
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
-        {"root": {"type": "path", "required": True}, "files": {"type": "dict", "required": True}}, supports_check_mode=True
+        {"root": {"type": "str", "required": True}, "files": {"type": "dict", "required": True}}, supports_check_mode=True
     )
     root = module.params["root"]
     removed, kept = [], []
