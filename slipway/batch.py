@@ -105,7 +105,8 @@ def have(options: argparse.Namespace, wanted: Job, choice: Choice, ssh_config: s
         print(render.as_json(told) if options.json else render.run_text(told, wanted.folder))
         ended = plays.failed(options, back, back.failure) if back.failure else ending(told["exit_code"])
     # One that has ended well has an executed notebook: what did not come is there to be fetched.
-    told_all = (not back.failure and (told["executed"] is not None or code != 0)) or (back.failure.code is Exit.REFUSED and told["executed"])
+    came = told["executed"] is not None
+    told_all = (came or code != 0) if not back.failure else (back.failure.code is Exit.REFUSED and came)
     # One that was begun from another folder waits for that one.
     mine = any(run.name == choice.name and run.place == runs.place(wanted.folder) for run in runs.ended(back.published))
     if told_all and mine:

@@ -229,7 +229,7 @@ def test_a_text_is_passed_on_as_it_stands(
     place: str, mark: str, odd: Path, hit: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr(runner, "STATE", tmp_path / "state")
-    code = cli.main([*TEXTS[place](odd, mark), "--name", "values", "--target", "aws"])
+    code = cli.main(["--name", "values", "--target", "aws", *TEXTS[place](odd, mark)])
     said = capsys.readouterr().err
     # The playbook has come so far as to ask EC2, or a check of the role has named the value.
     wanted = {"up --key-file": mark, "advise NOTEBOOK": "has been measured"}.get(place, "AWS credentials: none found")
