@@ -17,24 +17,13 @@ ROWS: list[tuple[list[str], list[str]]] = [
     (["--type", "T2.MICRO"], ["ec2_instance_type", "'T2.MICRO'", "Did you mean t2.micro?"]),
     (["--type", "t4g.micro"], ["ec2_instance_type", "'t4g.micro'", "arm64", "x86_64"]),
     (["--type", "t2.nano"], ["stack_services", "880 MiB", "512 MiB", "a larger type"]),
-    (["--disk", "ten"], ["ec2_instance_disk_gib", "'ten'", "Allowed"]),
-    (["--disk", "-1"], ["ec2_instance_disk_gib", "-1", "Allowed"]),
-    (["--disk", "0"], ["ec2_instance_disk_gib", "0", "Allowed"]),
+    (["--disk", "ten"], ["--disk", "'ten'", "Allowed: a whole number of GiB, 1 to 16384"]),
+    (["--disk", "1e3"], ["--disk", "'1e3'", "Allowed"]),
     (["--disk", "5"], ["ec2_instance_disk_gib", "5", "at least 15 GiB"]),
-    (["--disk", "99999"], ["ec2_instance_disk_gib", "99999", "16384"]),
-    (["--services", "redis,redsi"], ["stack_services", '"redsi"', "jupyter, mongo, postgres, redis"]),
-    (["--services", "redis,redis"], ["stack_services", '"redis", "redis"', "at most once"]),
-    (["--services", ","], ["stack_services", "[]", "at least one"]),
-    (["--name", ""], ["ec2_instance_name", '""', "Allowed"]),
-    (["--name", "Ünïcode 🚢"], ["ec2_instance_name", "Allowed"]),
-    (["--name", "a" * 300], ["ec2_instance_name", "aaa...", "1 to 40"]),
-    (["--name", "two\nlines"], ["ec2_instance_name", "two\\nlines", "Allowed"]),
-    (["--name", "$(id)"], ["ec2_instance_name", "$(id)", "Allowed"]),
-    (["--name", "../up"], ["ec2_instance_name", "../up", "Allowed"]),
-    (["--name", "{{ 7*7 }}"], ["slipway_name", "{{ 7*7 }}", "Allowed"]),
+    (["--services", "redis,redsi"], ["--services", "'redsi'", "jupyter, redis, mongo, postgres", "Did you mean redis?"]),
+    (["--name", "{{ 7*7 }}"], ["--name", "{{ 7*7 }}", "Allowed"]),
     (["--region", "mars-1"], ["slipway_region", "'mars-1'", "Did you mean"]),
     (["--region", "eu-mars-1"], ["slipway_region", "'eu-mars-1'", "Did you mean"]),
-    (["--region", ""], ["slipway_region", "''", "Did you mean"]),
     (["--key-file", "missing"], ["ec2_instance_key_file", "missing", "does not exist"]),
     (["--key-file", "."], ["ec2_instance_key_file", "is not a file"]),
     (["--key-file", "open.key"], ["ec2_instance_key_file", "open.key", "0644", "chmod 600"]),
@@ -56,6 +45,16 @@ VARIABLES: list[tuple[dict[str, Any], list[str]]] = [
     ({"ec2_instance_state_dir": None}, ["ec2_instance_state_dir", "null", "absolute path"]),
     ({"ec2_instance_image_name": "no-such-image-*"}, ["ec2_instance_image_name", "no-such-image-*"]),
     ({"slipway_name": False}, ["ec2_instance_name", "False"]),
+    ({"slipway_name": ""}, ["ec2_instance_name", '""', "Allowed"]),
+    ({"slipway_name": "../up"}, ["ec2_instance_name", "../up", "Allowed"]),
+    ({"slipway_name": "a" * 300}, ["ec2_instance_name", "aaa...", "1 to 40"]),
+    ({"slipway_name": "two\nlines"}, ["ec2_instance_name", "two\\nlines", "Allowed"]),
+    ({"slipway_region": ""}, ["slipway_region", "''", "Did you mean"]),
+    ({"ec2_instance_disk_gib": "1e3"}, ["ec2_instance_disk_gib", "'1e3'", "in the digits 0 to 9"]),
+    ({"ec2_instance_disk_gib": 0}, ["ec2_instance_disk_gib", "0", "Allowed"]),
+    ({"ec2_instance_disk_gib": 99999}, ["ec2_instance_disk_gib", "99999", "16384"]),
+    ({"stack_services": ["redis", "redsi"]}, ["stack_services", '"redsi"', "jupyter, mongo, postgres, redis"]),
+    ({"stack_services": ["redis", "redis"]}, ["stack_services", '"redis", "redis"', "at most once"]),
     ({"stack_registry": ""}, ["stack_common_image_by", '"controller"', "without a registry", "Allowed: host"]),
     ({"stack_common_image_by": "laptop"}, ["stack_common_image_by", "laptop", "host", "controller"]),
     ({"stack_services": [True]}, ["stack_services", "[true]"]),
@@ -130,7 +129,7 @@ def test_a_name_that_is_no_name_reaches_no_folder(lab: Checkout, verb: list[str]
     before, asked = sorted((lab.path / ".slipway" / "lab").rglob("*")), len(lab.requests())
     done = lab.orchestrate(*verb, "--name", name)
     assert done.returncode == 2, done.stderr
-    assert "ec2_instance_name" in done.stderr
+    assert f"--name: {name!r} cannot be used." in done.stderr
     assert sorted((lab.path / ".slipway" / "lab").rglob("*")) == before
     assert changes(lab.requests()[asked:]) == []
 

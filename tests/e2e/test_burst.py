@@ -81,7 +81,7 @@ WRONG = {
     "T2.SMALL": ["Did you mean t2.small?"],
     "{{ 7*7 }}": ["{{ 7*7 }}"],
     "t4g.small": ["arm64"],
-    "": ["''", "t2.medium for one"],
+    "": ["--on: ''", "t2.medium for one"],
     "t2.nano": ["MiB"],
 }
 

@@ -165,6 +165,9 @@ def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
     assert projects.on_host("docker exec right-jupyter-1 sh -c 'cat ~/made-where-it-opens.ipynb'") == "mine\n"
     projects.answer("remove", "right", "--volume", "right_postgres_data", "--volume", "right_jupyter_home")
     assert "right_" not in projects.on_host("docker volume ls --quiet")
+    # What is done already may be asked for again, also of a volume that its services could have had.
+    for volume in ("right_postgres_data", "right_mongo_data"):
+        assert projects.answer("remove", "right", "--volume", volume) == {"stack": "right", "changed": 0, "volumes": []}
     assert sql(projects, "left", "SELECT count(*) FROM whole") == "1"
 
 
@@ -196,6 +199,13 @@ WRONG: list[tuple[dict[str, Any] | None, list[str], list[str]]] = [
     ({"instance_type": "t2.mega", "services": ["jupyter"]}, ["deploy", "here", "--name", "other"], ["t2.mega", "Did you mean"]),
     ({"memory_mib": 100, "services": ["jupyter"]}, ["deploy", "here"], ["100", "256"]),
     (None, ["deploy", "here", "--scale", "worker=0"], ["--scale", "worker=1"]),
+    (None, ["deploy", "here", "--scale", "worker=2"], ["--scale", "worker among its services; it has jupyter, redis"]),
+    (None, ["reseed", "here", "--volume", "here_postgres_data"], ["here has no postgres", "it has jupyter, redis"]),
+    (None, ["logs", "--project", "nowhere"], ["'nowhere'", "left"]),
+    (None, ["logs", "--project", "../.."], ["'../..'", "its name on the machine"]),
+    (None, ["logs", "--project", "left", "redsi", "--follow"], ["'redsi'", "jupyter, postgres"]),
+    (None, ["rest", "nowhere"], ['"nowhere"', "left"]),
+    (None, ["remove", "left", "--volume", "left_elsewhere"], ["left_elsewhere", "left_postgres_data"]),
     (None, ["deploy", "nowhere"], ["nowhere"]),
     (None, ["new", "../up"], ["../up", "lower-case"]),
     (None, ["new", "here"], ["here", "exists"]),

@@ -136,7 +136,7 @@ ODD = [
     "!unsafe x",
     "&a *a",
 ]
-CONSTANTS = [True, None, 7, -1.5, 10**30, {"a": {}, "": []}]
+CONSTANTS: list[Any] = [True, None, 7, -1.5, 10**30, {"a": {}, "": []}]
 
 
 def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **variables: Any) -> Result:
