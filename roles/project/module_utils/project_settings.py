@@ -27,6 +27,7 @@ NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 RESERVED = "slipway"
 NAME_ALLOWED = f"1 to 30 lower-case letters, digits and hyphens, a letter first, no hyphen last; {RESERVED} is the base stack's own"
 MOST_WORKERS = 16
+MOST_MIB = 10**7
 #: That a running job has when its worker is stopped.
 JOB_SECONDS, MOST_JOB_SECONDS = 60, 3600
 
@@ -111,7 +112,9 @@ class _Reader:
             "scale": self._scale(found.get("scale", {}), services),
             "packages": self._packages(found.get("packages", {})),
             "instance_type": self._type("instance_type", found.get("instance_type", INSTANCE_TYPE)),
-            "memory_mib": self._whole("memory_mib", found["memory_mib"], 1, None, "1 or more, in MiB") if "memory_mib" in found else 0,
+            "memory_mib": self._whole("memory_mib", found["memory_mib"], 1, MOST_MIB, f"1 to {MOST_MIB}, in MiB")
+            if "memory_mib" in found
+            else 0,
             "job_seconds": self._whole(
                 "job_seconds", found.get("job_seconds", JOB_SECONDS), 0, MOST_JOB_SECONDS, f"0 to {MOST_JOB_SECONDS}, in seconds"
             ),
@@ -250,9 +253,9 @@ class _Reader:
             self._refuse(field, value, f"{_TYPE_ALLOWED}.")
         return str(value)
 
-    def _whole(self, field: str, value: Any, least: int, most: int | None, allowed: str) -> int:
+    def _whole(self, field: str, value: Any, least: int, most: int, allowed: str) -> int:
         # YAML's yes and no are whole numbers to Python.
-        if isinstance(value, bool) or not isinstance(value, int) or value < least or (most is not None and value > most):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
             self._refuse(field, value, f"a whole number, {allowed}.")
             return least
         return value

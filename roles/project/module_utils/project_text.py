@@ -12,6 +12,7 @@ import yaml
 #: What Windows' editors write before a text of each kind. UTF-32 begins as UTF-16 does.
 _MARKS = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _AS_UTF8 = "Save it as UTF-8"
+_WHOLE = "tag:yaml.org,2002:int"
 _CREDENTIALS = re.compile(r"//[^/\s\"]*@")
 
 
@@ -52,7 +53,14 @@ def _other(raw: bytes) -> str:
 
 
 class Loader(yaml.SafeLoader):
-    """YAML's safe part, where a key stands once and nothing is repeated by an alias: ten of them can make a billion values."""
+    """YAML's safe part, where a key stands once and nothing is repeated by an alias: ten of them can make a billion values.
+
+    A whole number has the digits 0 to 9: YAML 1.1 would make 384 of 0600, 90 of 1:30 and 1000 of 1_000.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [each for each in resolvers if each[0] != _WHOLE] for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -67,6 +75,9 @@ class Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {shown(key.value)} stands twice", key.start_mark)
             seen |= {key.value} if key.value.__hash__ else set()
         return super().construct_mapping(node, deep)
+
+
+Loader.add_implicit_resolver(_WHOLE, re.compile("-?(0|[1-9][0-9]*)$"), list("-0123456789"))
 
 
 def shown(value: Any) -> str:
