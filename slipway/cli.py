@@ -9,8 +9,24 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
-from slipway import advise, arguments, burst, lab, listing, machine, measure, plays, projects, receipt, render, standing, top, unfinished
-from slipway.model import Exit, RefusalError, Result
+from slipway import (
+    advise,
+    arguments,
+    burst,
+    lab,
+    listing,
+    machine,
+    measure,
+    plays,
+    projects,
+    receipt,
+    render,
+    standing,
+    top,
+    unfinished,
+    values,
+)
+from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 
 
@@ -22,6 +38,9 @@ def main(argv: Sequence[str]) -> int:
         # Before they are read, its words say only that JSON is wanted.
         return plays.refused(argparse.Namespace(json="--json" in argv), str(refusal), refusal.code)
     try:
+        # These two run no playbook.
+        if options.command not in ("lab", "new"):
+            values.check_checkout(PROJECT)
         with _locked(options):
             return int(unfinished.first(options, _COMMANDS[options.command]))
     except RefusalError as refusal:
