@@ -132,7 +132,7 @@ class Project:
             sent = {"Host": f"127.0.0.1:{port}"} | {name.replace("_", "-"): value.format(port=port) for name, value in headers.items()}
             connection.request(method, path, headers={name: value.encode() for name, value in sent.items()})
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read().decode()
+            return answer.status, dict(answer.getheaders()), answer.read().decode(errors="replace")
 
     def shown(self, path: str, **options: Any) -> Any:
         """What a page of the monitor shows, as JSON; by its token."""
