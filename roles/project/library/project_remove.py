@@ -21,7 +21,7 @@ kept: {type: list, returned: always, description: Paths of files that have chang
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_tree import fingerprint
+from ansible.module_utils.project_tree import Beneath, fingerprint
 
 
 def main() -> None:
@@ -31,21 +31,25 @@ def main() -> None:
     )
     root = module.params["root"]
     removed, kept = [], []
-    for path, expected in module.params["files"].items():
-        found = fingerprint(root, path)
-        if found is None:
-            continue
-        # A folder on the way may be a link by now.
-        parent = os.path.join(os.path.realpath(root), os.path.dirname(path))
-        if found != expected or os.path.realpath(parent) != os.path.normpath(parent):
-            kept.append(path)
-            continue
-        if not module.check_mode:
-            try:
-                os.unlink(os.path.join(root, path))
-            except OSError as refusal:
-                module.fail_json(msg=f"{path} cannot be removed: {refusal.strerror}. Mend its folder's owner or mode.", removed=removed)
-        removed.append(path)
+    with Beneath(root) as beneath:
+        for path, expected in module.params["files"].items():
+            found = fingerprint(root, path)
+            if found is None:
+                continue
+            if found != expected:
+                kept.append(path)
+                continue
+            if not module.check_mode:
+                try:
+                    folder, name = beneath.at(path)
+                    os.unlink(name, dir_fd=folder)
+                except NotADirectoryError:
+                    # A folder on the way is a link by now.
+                    kept.append(path)
+                    continue
+                except OSError as refusal:
+                    module.fail_json(msg=f"{path} cannot be removed: {refusal.strerror}. Mend its folder's owner or mode.", removed=removed)
+            removed.append(path)
     module.exit_json(changed=bool(removed), removed=removed, kept=kept)
 
 

@@ -56,7 +56,7 @@ def refused(arriving: Mapping[str, str], there: Reader, others: Mapping[str, str
             met, out = way(path, read)
             if out:
                 # One that was there is led out by what arrives.
-                bad |= {each: met[-1] for each in met if each in good and (path in others or each == path)}
+                bad |= dict.fromkeys([path] if path in good else good.keys() & set(met), met[-1])
         if not bad:
             return found
         found |= bad

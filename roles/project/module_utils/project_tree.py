@@ -20,8 +20,9 @@ from ansible.module_utils.project_links import Reader, way
 
 #: Fingerprint of what is there and cannot be synced: it equals nothing.
 UNKNOWN = "?"
-#: Where rsync keeps what has not arrived as a whole yet, below the project folder.
+#: Where what is fetched lies until it has its place, below the project folder; and there what has arrived as a whole, and what has not yet.
 INCOMING = ".slipway/incoming"
+ARRIVED, PARTS = f"{INCOMING}/files", f"{INCOMING}/parts"
 # A folder, or a file, that is no link; and no FIFO that would be waited for.
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -223,6 +224,11 @@ def reader(root: str) -> Reader:
             return None
 
     return read
+
+
+def usable(path: str) -> bool:
+    """Whether the name can be synced."""
+    return _UNUSABLE.search(path) is None
 
 
 def unusable(paths: Iterable[str]) -> tuple[str, ...]:
