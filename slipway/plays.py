@@ -110,7 +110,7 @@ def status(options: argparse.Namespace, result: Result, stack: str = "stack", **
 
 def kept_of(options: argparse.Namespace, stack: str) -> Path:
     """What the machine's folder has of a stack: `secrets` and the like are in it."""
-    return STATE / options.target / "machines" / name(options) / stack
+    return Path(STATE, options.target, "machines", name(options), stack)
 
 
 def name(options: argparse.Namespace) -> str:

@@ -29,7 +29,7 @@ home = load("stack_home")
 #: Of characters that shells, URLs and Redis's own files give a meaning.
 PASSWORD = 'a b"c\\d@e:f/g%h$i'
 #: The monitor's, of such characters too.
-TOKEN = 'm n"o\\p@q:r/s%t$é&u#v;w'  # noqa: S105 (of these tests)
+TOKEN = 'm n"o\\p@q:r/s%t$é&u#v;w'
 JOBS = '''
 import os, time
 from pathlib import Path

@@ -90,11 +90,11 @@ def test_a_failed_job_is_tried_again_and_removed_by_the_pages_of_the_monitor(pro
     asks = {"Cookie": headers["Set-Cookie"].partition(";")[0], **SAME}
     job = project.python("print(queue.enqueue(lib.jobs.mark, 'no/folder').id)")
     project.until(lambda: project.job(job)[0] == "failed")
-    begun = project.shown(f"job/{job}")["started_at"]
+    begun = [project.shown(f"job/{job}")["started_at"]]
     for path in (f"/job/{job}/requeue", "/requeue/default"):
         assert json.loads(project.monitor(path, "POST", **asks)[2])["status"] == "OK"
-        project.until(lambda: project.shown(f"job/{job}")["started_at"] != begun and project.shown(f"job/{job}")["status"] == "failed")
-        begun = project.shown(f"job/{job}")["started_at"]
+        project.until(lambda: (now := project.shown(f"job/{job}"))["started_at"] not in begun and now["status"] == "failed")
+        begun.append(project.shown(f"job/{job}")["started_at"])
     assert job in project.monitor(f"/0/view/job/{job}", **asks)[2]
     assert json.loads(project.monitor(f"/job/{job}/delete", "POST", **asks)[2])["status"] == "OK"
     assert job not in {each["id"] for each in project.shown("jobs/default/failed/1000/asc/1")["jobs"]}
@@ -102,7 +102,12 @@ def test_a_failed_job_is_tried_again_and_removed_by_the_pages_of_the_monitor(pro
 
 def test_the_monitor_is_healthy_by_redis_and_has_its_own_secrets_alone(project: Project) -> None:
     monitor = project.boxes("monitor")[0]
-    assert monitor.out("ls", "/run/secrets", "/run/slipway").split() == ["/run/secrets:", "redis_password", "/run/slipway:", "monitor_token"]
+    assert monitor.out("ls", "/run/secrets", "/run/slipway").split() == [
+        "/run/secrets:",
+        "redis_password",
+        "/run/slipway:",
+        "monitor_token",
+    ]
     assert project.shell.run("sh", "-c", "ls /run/slipway /run/secrets/monitor_token")[0] != 0
     health = monitor.container.attrs["Config"]["Healthcheck"]["Test"][1:]
     assert monitor.run(*health)[0] == 0

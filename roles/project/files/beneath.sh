@@ -2,6 +2,8 @@
 # of the host its programs alone. So whatever a notebook puts in a folder's place meanwhile, nothing outside is read or written.
 work=$1 prepare=$2 root=/run/slipway
 shift 2
+[ ! -L "$work" ] || { echo "$work on the machine is a link to $(readlink "$work"), and no sync follows it. Put the folder in its place." >&2; exit 1; }
+[ -d "$work" ] || chroot --userspec="$SUDO_UID:$SUDO_GID" / mkdir -p -- "$work"
 # In this process' own namespace: when it ends, all of it is gone.
 mkdir -p "$root"
 mount -t tmpfs -o size=1m,mode=0755 slipway "$root"

@@ -36,7 +36,8 @@ def main() -> None:
     work = os.path.join(os.path.expanduser("~"), module.params["directory"], "work")
     if os.path.islink(work):
         module.fail_json(
-            msg=f"{work} on the machine is a link to {os.readlink(work)}, and no sync follows it. Nothing was changed. Put the folder in its place.",
+            msg=f"{work} on the machine is a link to {os.readlink(work)}, and no sync follows it. "
+            "Nothing was changed. Put the folder in its place.",
             exit_code=3,
         )
     try:

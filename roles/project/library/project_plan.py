@@ -53,8 +53,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.project_ignored import OWN, IgnoreError, always, ignored
-from ansible.module_utils.project_settings import SettingsError
 from ansible.module_utils.project_links import Reader, refused
+from ansible.module_utils.project_settings import SettingsError
 from ansible.module_utils.project_sync import Files, Plan, compare, is_large, kept_line, large_line, refusal, settled, told, wait_line
 from ansible.module_utils.project_tree import ARRIVED, PARTS, UNKNOWN, Beneath, Tree, leads_out, names, of_text, read, reader, synced
 
@@ -160,7 +160,9 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def received(tree: Tree) -> Tree:
     """What the host has told, without any path that is none of a project's files."""
-    return replace(tree, files={path: value for path, value in tree.files.items() if not {"", ".", ".."} & set(path.split("/")) and synced(path)})
+    return replace(
+        tree, files={path: value for path, value in tree.files.items() if not {"", ".", ".."} & set(path.split("/")) and synced(path)}
+    )
 
 
 def links_of(files: Files, more: Mapping[str, str]) -> dict[str, str]:
@@ -174,7 +176,7 @@ def without_ways_out(
     """The plan without the links that would lead out of the folder there where they arrive; of these the target, and the link by which."""
     known, own, out = links_of(source, {}), links_of(target, {}), dict[str, tuple[str, str]]()
     while True:
-        plan = compared({path: "" for path in out})
+        plan = compared(dict.fromkeys(out, ""))
         bad = refused({path: known[path] for path in plan.moved if path in known}, there, own)
         if not bad:
             return plan, out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 
-#: The target of a link at a path from the folder; none if there is another thing or nothing. It is asked of no path that leads through a link.
+#: The target of a link at a path from the folder; none if there is another thing or nothing. It is asked of no path through a link.
 Reader = Callable[[str], "str | None"]
 
 #: So many links on one way are a circle, which leads nowhere (path_resolution(7)).
@@ -41,9 +41,10 @@ def way(path: str, read: Reader) -> tuple[list[str], bool]:
 
 
 def refused(arriving: Mapping[str, str], there: Reader, others: Mapping[str, str] = {}) -> dict[str, str]:
-    """Of links that are about to arrive, path -> target, those that must not; each with the link by which it, or one of the `others`, leaves.
+    """Of links that are about to arrive, path -> target, those that must not; each with the last link of the way out.
 
-    `there` reads what is there already, also in what is not synced; `others` are the links of the receiver that lead nowhere outside now.
+    `there` reads what is there already, also in what is not synced. The `others` are links of the receiver that lead nowhere outside now:
+    what arrives must not change that.
     """
     good, found = dict(arriving), dict[str, str]()
 

@@ -48,8 +48,8 @@ _UNUSABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 class Names:
     """What a folder lists, unread: the paths of all that is no folder, and of folders that cannot be listed (`closed` says why).
 
-    `repositories` are the folders in it that are git repositories of their own; `links` the links in what is never synced, with their targets,
-    if they were asked for.
+    `repositories` are the folders in it that are git repositories of their own; `links` the links in what is never synced, with their
+    targets, if they were asked for.
     """
 
     paths: tuple[str, ...]
@@ -74,8 +74,8 @@ class Tree:
 
 
 class Beneath:
-    """Opens what lies below a folder, part by part and never through a link: whatever is put in a folder's place meanwhile, nothing outside is
-    reached. The folder of the last path stays open for the next one. Raises OSError."""
+    """Opens what lies below a folder, part by part and never through a link: whatever is put in a folder's place meanwhile, nothing outside
+    is reached. The folder of the last path stays open for the next one. Raises OSError."""
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -121,8 +121,8 @@ def synced(path: str) -> bool:
 
 
 def names(root: str, links: bool = False) -> Names:
-    """List the folder, without what is never synced; of that the links alone, if they are asked for. One that is not there is empty. Follows
-    no link."""
+    """List the folder, without what is never synced; of that the links alone, if they are asked for. One that is not there is empty.
+    Follows no link."""
     root = os.path.realpath(root)
     paths: list[str] = []
     repositories: list[str] = []
@@ -219,7 +219,7 @@ def reader(root: str) -> Reader:
     @cache
     def read(path: str) -> str | None:
         try:
-            return os.readlink(f"{root}/{path}")
+            return str(Path(root, path).readlink())
         except OSError:
             return None
 
@@ -269,7 +269,7 @@ def _core(folder: int, entry: os.DirEntry[str]) -> bool:
     """Whether it is what a process left behind that ended by a signal: as large as its memory, and of use to no other machine."""
     if not _CORE.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
         return False
-    with open(os.open(entry.name, _FILE, dir_fd=folder), "rb") as file:
+    with os.fdopen(os.open(entry.name, _FILE, dir_fd=folder), "rb") as file:
         head = file.read(18)
     return head.startswith(_ELF) and head[16:] in _KIND
 
@@ -305,7 +305,8 @@ def _unreadable(refusal: OSError) -> str:
 def leads_out(target: str, met: str, where: str = "") -> str:
     """Why a link with this target is not synced: by which link the way leaves the folder (its own path if by itself), and on which side."""
     by = f" by {met}" if met else ""
-    return f"is a link to {target}, which leads out of the project{where}{by} (copy what it leads to into the project to have it on both sides)"
+    instead = "copy what it leads to into the project to have it on both sides"
+    return f"is a link to {target}, which leads out of the project{where}{by} ({instead})"
 
 
 def _fingerprint(beneath: Beneath, path: str, link: Reader) -> tuple[str, int | None, str]:

@@ -1,9 +1,9 @@
 """The door of a page of Slipway's that the tunnel opens: a token, and nothing for other sites. WSGI around any application.
 
-Whatever runs on the user's computer reaches a port of its loopback, and so does each web page that its browser shows: by a form or a script of
-another site, or under a name of its own that it lets lead to 127.0.0.1 (DNS rebinding). So a request counts only if it asks for this
-computer by a name of the loopback, if the browser says that it comes from a page of the same origin or from the user, and if it has the token:
-in the URL at first, then in a cookie; or in the header `Authorization: token …`, as with Jupyter.
+Each program on the user's computer reaches a port of its loopback, and so does each web page that the browser shows: by a form or a script
+of another site, or under a name of its own that it lets lead to 127.0.0.1 (DNS rebinding). So a request counts only if it asks for this
+computer by a name of the loopback, if the browser says that it comes from a page of the same origin or from the user, and if it has the
+token: in the URL at first, then in a cookie; or in the header `Authorization: token …`, as with Jupyter.
 """
 
 import hmac
@@ -167,4 +167,3 @@ class Door:
 def _text(word: str) -> str:
     """What WSGI has as Latin-1, as the text that it is."""
     return word.encode("latin-1", errors="replace").decode(errors="surrogateescape")
-
