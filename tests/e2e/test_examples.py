@@ -172,8 +172,8 @@ def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: C
     outside.mkdir()
     (here / "mine").symlink_to(outside)
     examples.on_host(
-        f"cd {there}; mkfifo pipe; mkdir -p swap .venv; echo 1 > swap/authorized; ln -s /home/ubuntu/.ssh .venv/ssh; ln -s lib/jobs.py inside;"
-        " ln -s /etc/hostname absolute; ln -s ../../../.ssh up; ln -s up/authorized_keys chain; ln -s mine/x through-mine"
+        f"cd {there}; mkfifo pipe; mkdir -p swap .venv; echo 1 > swap/authorized; ln -s /home/ubuntu/.ssh .venv/ssh;"
+        " ln -s lib/jobs.py inside; ln -s /etc/hostname absolute; ln -s ../../../.ssh up; ln -s up/authorized_keys chain; ln -s mine/x through-mine"
     )
     pulled = examples.answer("pull", "examples/adult")
     assert sorted(pulled["moved"]) == ["inside", "swap/authorized"]
