@@ -171,10 +171,9 @@ def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: C
     outside = here.parent / "outside"
     outside.mkdir()
     (here / "mine").symlink_to(outside)
-    examples.on_host(
-        f"cd {there}; mkfifo pipe; mkdir -p swap .venv; echo 1 > swap/authorized; ln -s /home/ubuntu/.ssh .venv/ssh;"
-        " ln -s lib/jobs.py inside; ln -s /etc/hostname absolute; ln -s ../../../.ssh up; ln -s up/authorized_keys chain; ln -s mine/x through-mine"
-    )
+    made = "mkfifo pipe; mkdir -p swap .venv; echo 1 > swap/authorized; ln -s /home/ubuntu/.ssh .venv/ssh; ln -s lib/jobs.py inside"
+    made += "; ln -s /etc/hostname absolute; ln -s ../../../.ssh up; ln -s up/authorized_keys chain; ln -s mine/x through-mine"
+    examples.on_host(f"cd {there}; {made}")
     pulled = examples.answer("pull", "examples/adult")
     assert sorted(pulled["moved"]) == ["inside", "swap/authorized"]
     assert (here / "inside").readlink().name == "jobs.py"
@@ -197,6 +196,7 @@ def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: C
     refused = examples.orchestrate("push", "examples/adult")
     assert refused.returncode == 3, refused.stderr
     assert "swap/new" in refused.stderr
+    assert "swap on the machine is a link to /home/ubuntu/.ssh, and nothing is written through it" in " ".join(refused.stderr.split())
     assert examples.on_host("ls -l .ssh; sha256sum .ssh/*") == before
     assert list(outside.iterdir()) == []
     # The folder itself is followed no more.

@@ -205,6 +205,8 @@ def test_a_link_in_the_place_of_a_folder_is_in_the_way(sides: Sides, direction: 
     (target / "beside").write_text("1")
     plan = sides.plan(direction)
     assert plan["conflicts"] == [{"path": "a/secret", "kind": "file_and_folder"}]
+    side = "the machine" if direction == "push" else "this computer"
+    assert plan["refusal"].endswith(f"\na on {side} is a link to {sides.outside}, and nothing is written through it.")
     assert plan["moved"] == []
     assert (sides.outside / "secret").read_text() == "of another"
 

@@ -110,7 +110,8 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     most = asked["most_mb"] * 10**6
     conflicts = [{"path": each.path, "kind": each.kind} for each in found.conflicts]
     too_much = not push and most and sum(sizes.values()) > most and not conflicts
-    why = refusal(found) if conflicts else wait_line(sizes, most) if too_much else ""
+    side = " on the machine" if push else " on this computer"
+    why = "\n".join([refusal(found), *in_the_way(found, link, side)]) if conflicts else wait_line(sizes, most) if too_much else ""
     needed = bool(found.moved or found.removed) and not why
     if not check and not why:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -126,7 +127,6 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     rules = OWN if os.path.lexists(os.path.join(asked["path"], OWN)) else "git"
     unusable = dict.fromkeys(here.unusable, "has a name that cannot be synced")
     left_out = {path: reason for path, reason in here.left_out.items() if path not in stays}
-    side = " on the machine" if push else " on this computer"
     left_out |= {path: leads_out(target, met if met != path else "", side) for path, (target, met) in out.items()}
     kept_lines = [kept_line(kept, [path for path in listed.paths if path not in stays], rules)] if push and kept else []
     return {
@@ -181,6 +181,15 @@ def without_ways_out(
         if not bad:
             return plan, out
         out |= {path: (known[path], met) for path, met in bad.items()}
+
+
+def in_the_way(plan: Plan, link: Reader, side: str) -> list[str]:
+    """A line for each link that stands where a folder would be."""
+    paths = [each.path for each in plan.conflicts if each.kind == "file_and_folder"]
+    above = dict.fromkeys("/".join(path.split("/")[:end]) for path in paths for end in range(1, path.count("/") + 1))
+    return [
+        f"{each}{side} is a link to {target}, and nothing is written through it." for each in above if (target := link(each)) is not None
+    ]
 
 
 def make_ready(root: str) -> None:
