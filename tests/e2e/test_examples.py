@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import shlex
+import shutil
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -198,6 +200,15 @@ def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: C
     assert "swap/new" in refused.stderr
     assert "swap on the machine is a link to /home/ubuntu/.ssh, and nothing is written through it" in " ".join(refused.stderr.split())
     assert examples.on_host("ls -l .ssh; sha256sum .ssh/*") == before
+    # As if it had become a link after the look: rsync alone would read through it.
+    script = (examples.path / "roles/project/files/beneath.sh").read_text()
+    confined = shlex.join(["sudo", "-n", "unshare", "--mount", "sh", "-euc", script, "beneath", there, ""])
+    for way, place, arrives in (("rsync", there, True), (confined, "/work", False)):
+        command = ["rsync", "--links", "--files-from=-", "--from0", f"--rsync-path={way}"]
+        command += ["-e", f"ssh -F {examples.path}/.slipway/lab/machines/slipway/ssh_config", f"slipway:{place}/", f"{outside}/"]
+        subprocess.run(command, input=b"swap/authorized_keys\0", capture_output=True, timeout=60)
+        assert (outside / "swap/authorized_keys").exists() == arrives
+        shutil.rmtree(outside / "swap", ignore_errors=True)
     assert list(outside.iterdir()) == []
     # The folder itself is followed no more.
     examples.on_host(f"mv {there} projects/adult/moved; ln -s moved {there}")
