@@ -118,7 +118,7 @@ def module(name: str) -> Any:
     return made
 
 
-project_keep = module("project_keep")
+project_keep, project_remove = module("project_keep"), module("project_remove")
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
 
@@ -303,6 +303,30 @@ def test_a_look_waits_for_no_pipe_and_goes_through_no_link(tmp_path: Path) -> No
     for path in ("../x", "/etc/passwd", "a/../../x", "./b", "b/"):
         with tree.Beneath(str(tmp_path)) as beneath, pytest.raises(OSError, match="Invalid"):
             beneath.at(path)
+
+
+def test_a_removal_goes_through_no_link(sides: Sides) -> None:
+    """Also if the folder was replaced after the file was compared."""
+    (sides.there / "a").mkdir()
+    (sides.there / "a" / "secret").write_text("of another")
+    wanted = {"a/secret": tree.scan(str(sides.there)).files["a/secret"]}
+    swap(sides.there / "a", sides.outside)()
+    assert project_remove.remove(str(sides.there), wanted, False, []) == []
+    look = project_remove.fingerprint
+    try:
+        project_remove.fingerprint = lambda *_: wanted["a/secret"]
+        project_remove.remove(str(sides.there), wanted, False, [])
+    finally:
+        project_remove.fingerprint = look
+    assert everything(sides.outside) == {"secret": "of another"}
+    (sides.there / "b").write_text("1")
+    removed: list[str] = []
+    there = tree.scan(str(sides.there)).files
+    assert project_remove.remove(str(sides.there), {"b": there["b"], "c": "1"}, True, removed) == []
+    assert (removed, (sides.there / "b").exists()) == (["b"], True)
+    assert project_remove.remove(str(sides.there), {"b": "other"}, False, []) == ["b"]
+    assert project_remove.remove(str(sides.there), {"b": there["b"]}, False, []) == []
+    assert not (sides.there / "b").exists()
 
 
 def test_what_the_machine_names_outside_of_the_project_is_not_asked_for(sides: Sides) -> None:
