@@ -62,15 +62,16 @@ def test_deploying_again_changes_nothing(examples: Checkout) -> None:
     assert examples.containers() == before
 
 
-#: A browser that knows no proxy and keeps its cookies.
-BROWSER = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), urllib.request.ProxyHandler({})
+def browser() -> urllib.request.OpenerDirector:
+    """A new one, that knows no proxy and keeps its cookies."""
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), urllib.request.ProxyHandler({}))
 
 
 def refused(url: str, **headers: str) -> bool:
     """Whether a page says that it is not for whoever asks."""
     asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=20).close()
+        browser().open(asked, timeout=20).close()
     except urllib.error.HTTPError as answer:
         return answer.code == 403
     return False
@@ -81,11 +82,11 @@ def test_the_pages_of_the_tunnel_open_by_their_token_and_for_their_own_pages_alo
     page, _, query = answer["monitor_url"].partition("?")
     assert query.startswith("token=")
     assert f"Monitor   {answer['monitor_url']}" in examples.orchestrate("status", "examples/adult").stdout
-    browser = urllib.request.build_opener(*BROWSER)
-    with browser.open(answer["monitor_url"], timeout=20) as shown:
+    mine = browser()
+    with mine.open(answer["monitor_url"], timeout=20) as shown:
         # The token has left the address.
         assert shown.url == page
-    with browser.open(f"{page}0/data/workers.json", timeout=20) as shown:
+    with mine.open(f"{page}0/data/workers.json", timeout=20) as shown:
         assert len(json.load(shown)["workers"]) == 2
     jupyter, _, token = answer["url"].partition("/lab?")
     for url in (page, f"{page}?token=wrong", f"{page}0/data/workers.json"):
