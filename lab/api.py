@@ -72,7 +72,9 @@ class Application:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = BytesIO(body)
         params = {key: values[0] for key, values in parse_qs(body.decode(errors="replace"), keep_blank_values=True).items()}
-        if environ["PATH_INFO"] == IDENTITY:
+        if rules.of_a_page(environ):
+            answer = Answer.error(rules.RefusalError("AccessDenied", "A web page may not use the lab.", 403))
+        elif environ["PATH_INFO"] == IDENTITY:
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == HOSTS:
             instances.believe_hosts()

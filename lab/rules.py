@@ -29,6 +29,19 @@ class RefusalError(Exception):
         self.status = status
 
 
+#: Names that no web page can have (DNS rebinding): localhost, and addresses.
+_NO_NAME = re.compile(r"(?:localhost|[0-9]+(?:\.[0-9]+){3}|\[[0-9a-f:]+\])(?::[0-9]+)?", re.IGNORECASE)
+
+
+def of_a_page(environ: Mapping[str, Any]) -> bool:
+    """Whether a web page of another origin asks, through this computer's browser. No program that speaks to EC2 looks like one."""
+    host = environ.get("HTTP_HOST", "")
+    origin, site = environ.get("HTTP_ORIGIN", f"http://{host}"), environ.get("HTTP_SEC_FETCH_SITE", "none")
+    return (
+        origin.lower() != f"http://{host}".lower() or site not in ("none", "same-origin") or _NO_NAME.fullmatch(host or "localhost") is None
+    )
+
+
 def check(action: str, params: Params, backend: EC2Backend) -> None:
     """Raise RefusalError where EC2 would refuse this request."""
     if params.get("DryRun") == "true":

@@ -101,11 +101,16 @@ def play(
 def status(options: argparse.Namespace, result: Result, stack: str = "stack", **more: Any) -> dict[str, Any]:
     """The document of `status --json`, with the token in the URL. `stack` is the folder of the stack's secrets among the machine's,
     `more` what its project has to tell of memory."""
-    token_file = STATE / options.target / "machines" / name(options) / stack / "secrets" / "jupyter_token"
+    kept = kept_of(options, stack)
     published = result.published
     url = published.get("public_url") or (published.get("url") if published.get("tunnel_open") else None)
-    document = render.status_document(options.target, published, render.url_with_token(url, token_file))
+    document = render.status_document(options.target, published, render.url_with_token(url, kept / "secrets" / "jupyter_token"))
     return killed.complete(document, partial(command, options), **more)
+
+
+def kept_of(options: argparse.Namespace, stack: str) -> Path:
+    """What the machine's folder has of a stack: `secrets` and the like are in it."""
+    return Path(STATE, options.target, "machines", name(options), stack)
 
 
 def name(options: argparse.Namespace) -> str:

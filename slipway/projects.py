@@ -286,10 +286,13 @@ def _document(options: argparse.Namespace, settings: Mapping[str, Any], result: 
     """The document of `status PROJECT --json`, which docs/json.md describes."""
     published = result.published
     folder, most = Path(options.project), settings["memory_mib"]
-    document = plays.status(options, result, f"projects/{settings['name']}", folder=folder, runs=killed.of_runs(folder), most_mib=most)
-    keys = ("monitor_url", "rested", "seeds_not_used", "sync")
+    stack = f"projects/{settings['name']}"
+    document = plays.status(options, result, stack, folder=folder, runs=killed.of_runs(folder), most_mib=most)
+    keys = ("rested", "seeds_not_used", "sync")
     mine = runs.waiting(runs.of(published, settings["name"]), folder)
     more = {"project": settings["name"], "seeds_not_run": _not_run(folder, settings), "runs": [runs.document(run) for run in mine]}
+    token_file = plays.kept_of(options, stack) / "secrets_monitor" / "monitor_token"
+    more["monitor_url"] = render.url_with_token(published.get("monitor_url"), token_file)
     return document | more | {key: published.get(key) for key in keys}
 
 

@@ -210,7 +210,7 @@ def as_json(document: Mapping[str, Any]) -> str:
 
 
 def url_with_token(url: str | None, token_file: Path) -> str | None:
-    """Jupyter's URL with its token, which is read here, from the user's own file, and travels nowhere else."""
+    """A page's URL with its token, which is read here, from the user's own file, and travels nowhere else."""
     if url is None or not token_file.exists():
         return url
     token = token_file.read_text().rstrip("\n")

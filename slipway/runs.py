@@ -173,6 +173,9 @@ def _content(path: Path) -> str:
     with suppress(OSError):
         if path.is_symlink() and not path.exists():
             return f"-> {path.readlink()}"
+        if not path.is_file():
+            # A pipe would be waited for.
+            return "no file"
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     return "unreadable"

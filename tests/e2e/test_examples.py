@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import json
 import shlex
+import shutil
+import subprocess
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
 from tests.conftest import Checkout, own_lab
+from tests.e2e.support import canary
 from tests.e2e.support.projects import python, run, write
 
 pytestmark = pytest.mark.xdist_group("examples")
@@ -54,6 +60,51 @@ def test_deploying_again_changes_nothing(examples: Checkout) -> None:
     assert answer["changed"] == 0
     assert answer["monitor_url"]
     assert examples.containers() == before
+
+
+def browser() -> urllib.request.OpenerDirector:
+    """A new one, that knows no proxy and keeps its cookies."""
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), urllib.request.ProxyHandler({}))
+
+
+def refused(url: str, **headers: str) -> bool:
+    """Whether a page says that it is not for whoever asks."""
+    asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        browser().open(asked, timeout=20).close()
+    except urllib.error.HTTPError as answer:
+        return answer.code == 403
+    return False
+
+
+def test_the_pages_of_the_tunnel_open_by_their_token_and_for_their_own_pages_alone(examples: Checkout) -> None:
+    answer = examples.answer("status", "examples/adult")
+    page, _, query = answer["monitor_url"].partition("?")
+    assert query.startswith("token=")
+    assert f"Monitor   {answer['monitor_url']}" in examples.orchestrate("status", "examples/adult").stdout
+    mine = browser()
+    with mine.open(answer["monitor_url"], timeout=20) as shown:
+        # The token has left the address.
+        assert shown.url == page
+    with mine.open(f"{page}0/data/workers.json", timeout=20) as shown:
+        assert len(json.load(shown)["workers"]) == 2
+    jupyter, _, token = answer["url"].partition("/lab?")
+    for url in (page, f"{page}?token=wrong", f"{page}0/data/workers.json"):
+        assert refused(url), url
+    for url in (answer["monitor_url"], f"{jupyter}/api/contents?{token}"):
+        assert not refused(url)
+        assert refused(url, Host="evil.example:9181"), url
+    for foreign in (
+        {"Origin": "http://evil.example"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Origin": jupyter, "Sec_Fetch_Site": "same-site"},
+    ):
+        assert refused(answer["monitor_url"], **foreign), foreign
+    # Its token is in two files, and in no other place: by now it was in addresses, cookies and health checks.
+    file = examples.path / ".slipway/lab/machines/slipway/projects/adult/secrets_monitor/monitor_token"
+    assert query == f"token={file.read_text()}"
+    assert canary.look_here(examples, [file.read_bytes()]) == {str(file)}
+    assert canary.look_on_host(examples, [file.read_bytes()]) == {"/home/ubuntu/projects/adult/secrets_monitor/monitor_token"}
 
 
 def test_a_killed_worker_loses_no_job(examples: Checkout) -> None:
@@ -116,6 +167,65 @@ def test_push_and_pull(examples: Checkout) -> None:
     assert examples.on_host(f"tail -n 1 {there}/lib/slow.py") == "theirs\n"
     assert examples.answer("push", "examples/adult", "--delete")["removed"] == ["lib/slow.py"]
     assert "slow.py" not in examples.on_host(f"ls {there}/lib")
+
+
+def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: Checkout) -> None:
+    here, there = examples.path / "examples/adult", "projects/adult/work"
+    outside = here.parent / "outside"
+    outside.mkdir()
+    (here / "mine").symlink_to(outside)
+    made = "mkfifo pipe; mkdir -p swap .venv; echo 1 > swap/authorized; ln -s /home/ubuntu/.ssh .venv/ssh; ln -s lib/jobs.py inside"
+    made += "; ln -s /etc/hostname absolute; ln -s ../../../.ssh up; ln -s up/authorized_keys chain; ln -s mine/x through-mine"
+    examples.on_host(f"cd {there}; {made}")
+    pulled = examples.answer("pull", "examples/adult")
+    assert sorted(pulled["moved"]) == ["inside", "swap/authorized"]
+    assert (here / "inside").readlink().name == "jobs.py"
+    told = "\n".join(pulled["told"])
+    assert "absolute is a link to /etc/hostname, which leads out of the project" in told
+    assert "chain is a link to up/authorized_keys, which leads out of the project by up" in told
+    assert "through-mine is a link to mine/x, which leads out of the project on this computer by mine" in told
+    assert "pipe is neither a file nor a folder" in told
+    # A link here that would lead out there, by what is not synced; and one in the place of a folder that was synced.
+    (here / "venv-link").symlink_to(".venv/ssh/authorized_keys")
+    (here / "swap/authorized").write_text("written by the push")
+    before = examples.on_host("ls -l .ssh; sha256sum .ssh/*")
+    pushed = examples.answer("push", "examples/adult")
+    assert pushed["moved"] == ["swap/authorized"]
+    assert "venv-link is a link to .venv/ssh/authorized_keys, which leads out of the project on the machine by .venv/ssh" in "\n".join(
+        pushed["told"]
+    )
+    examples.on_host(f"cd {there}; rm -r swap; ln -s /home/ubuntu/.ssh swap; rm -rf .slipway; ln -s /home/ubuntu/.ssh .slipway")
+    (here / "swap/new").write_text("written by the push")
+    refused = examples.orchestrate("push", "examples/adult")
+    assert refused.returncode == 3, refused.stderr
+    assert "swap/new" in refused.stderr
+    assert "swap on the machine is a link to /home/ubuntu/.ssh, and nothing is written through it" in " ".join(refused.stderr.split())
+    assert examples.on_host("ls -l .ssh; sha256sum .ssh/*") == before
+    # As if it had become a link after the look: rsync alone would read through it.
+    script = (examples.path / "roles/project/files/beneath.sh").read_text()
+    confined = shlex.join(["sudo", "-n", "unshare", "--mount", "sh", "-euc", script, "beneath", there, ""])
+    for way, place, arrives in (("rsync", there, True), (confined, "/work", False)):
+        command = ["rsync", "--links", "--files-from=-", "--from0", f"--rsync-path={way}"]
+        command += ["-e", f"ssh -F {examples.path}/.slipway/lab/machines/slipway/ssh_config", f"slipway:{place}/", f"{outside}/"]
+        subprocess.run(command, input=b"swap/authorized_keys\0", capture_output=True, timeout=60)
+        assert (outside / "swap/authorized_keys").exists() == arrives
+        shutil.rmtree(outside / "swap", ignore_errors=True)
+    assert list(outside.iterdir()) == []
+    # The folder itself is followed no more.
+    examples.on_host(f"mv {there} projects/adult/moved; ln -s moved {there}")
+    for verb in ("push", "pull"):
+        refused = examples.orchestrate(verb, "examples/adult")
+        assert (
+            refused.returncode,
+            "work on the machine is a link to moved, and no sync follows it" in " ".join(refused.stderr.split()),
+        ) == (3, True)
+    examples.on_host(
+        f"rm {there}; mv projects/adult/moved {there}; cd {there}; rm -rf swap .slipway .venv pipe inside absolute up chain through-mine"
+    )
+    for path in (here / "mine", here / "venv-link", here / "inside", here / "swap/new", here / "swap/authorized"):
+        path.unlink()
+    (here / "swap").rmdir()
+    assert examples.answer("push", "examples/adult")["told"] == []
 
 
 def test_what_git_ignores_stays_here_and_a_large_pull_is_not_begun(examples: Checkout) -> None:

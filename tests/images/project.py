@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import socket
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ home = load("stack_home")
 
 #: Of characters that shells, URLs and Redis's own files give a meaning.
 PASSWORD = 'a b"c\\d@e:f/g%h$i'
+#: The monitor's, of such characters too.
+TOKEN = 'm n"o\\p@q:r/s%t$é&u#v;w'
 JOBS = '''
 import os, time
 from pathlib import Path
@@ -121,6 +124,22 @@ class Project:
         """As `slipway run` does it, in a container of its own."""
         return self.compose("run", "--rm", "-T", "batch", "python", "/slipway/run_notebook.py", *arguments)
 
+    def monitor(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Mapping[str, str], str]:
+        """What the monitor answers to a request with these headers alone: its status, headers and text."""
+        port = self.boxes("monitor")[0].port(9181)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        with closing(connection):
+            sent = {"Host": f"127.0.0.1:{port}"} | {name.replace("_", "-"): value.format(port=port) for name, value in headers.items()}
+            connection.request(method, path, headers={name: value.encode() for name, value in sent.items()})
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read().decode(errors="replace")
+
+    def shown(self, path: str, **options: Any) -> Any:
+        """What a page of the monitor shows, as JSON; by its token."""
+        status, _, text = self.monitor(f"/0/data/{path}.json", Authorization=f"token {TOKEN}")
+        assert status == 200, text
+        return json.loads(text, **options)
+
     def tried(self, *arguments: str) -> tuple[int, str]:
         """The same in a container that there is."""
         return self.shell.run("python", "/slipway/run_notebook.py", *arguments)
@@ -139,6 +158,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     for path, text in {
         "secrets/redis_password": PASSWORD,
         "secrets/jupyter_token": "t" * 20,
+        "secrets_monitor/monitor_token": TOKEN,
         "work/lib/__init__.py": "",
         "work/lib/jobs.py": JOBS,
     }.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import urllib.request
 from typing import Any
 
 import pytest
@@ -71,9 +70,7 @@ def redis(project: Project, *words: str) -> str:
 
 
 def page(project: Project, path: str) -> Any:
-    port = project.boxes("monitor")[0].port(9181)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/0/data/{path}.json", timeout=20) as answer:
-        return json.loads(answer.read(), parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    return project.shown(path, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
 def check(box: Box) -> str:

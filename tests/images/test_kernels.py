@@ -2,7 +2,10 @@
 
 import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from itertools import product
 
 import pytest
 
@@ -92,3 +95,20 @@ def test_the_server_tells_whose_kernel_was_killed_for_memory_and_of_no_other_end
     assert [(each["who"], each["notebook"]) for each in records] == [("kernel", greedy), ("kernel", None), ("process", None)]
     assert {(each["limit_mib"], each["peak_mib"]) for each in records} == {(256, 256)}
     assert box.out("find", "/home/jovyan/work", "-name", "*slipway*") == ""
+
+
+#: Names of the loopback, and others.
+HOSTS = {"127.0.0.1:22000": 200, "localhost": 200, "[::1]:8888": 200, "evil.example:8888": 403, "jupyter:8888": 403}
+
+
+def test_the_server_answers_under_the_loopbacks_names_alone(box: Box) -> None:
+    """A page of another site may have its own name lead to 127.0.0.1: with the token, and for what needs none."""
+    for path, (host, status) in product(("/api/contents", "/api"), HOSTS.items()):
+        headers = {"Host": host, "Authorization": f"token {'t' * 20}"}
+        asked = urllib.request.Request(f"http://127.0.0.1:{box.port(8888)}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as refused:
+            found = refused.code
+        assert found == status, (path, host)

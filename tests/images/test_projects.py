@@ -3,18 +3,10 @@
 import json
 import time
 import urllib.parse
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from tests.images.boxes import Box
-from tests.images.project import PASSWORD, Project
-
-
-def monitor(project: Project, path: str) -> Any:
-    port = project.boxes("monitor")[0].port(9181)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/0/data/{path}.json", timeout=20) as answer:
-        return json.load(answer)
+from tests.images.project import PASSWORD, TOKEN, Project
 
 
 def test_a_job_of_the_projects_package_runs_in_its_folder_and_is_shared_by_two_workers(project: Project) -> None:
@@ -30,16 +22,101 @@ def test_a_job_of_the_projects_package_runs_in_its_folder_and_is_shared_by_two_w
 
 def test_the_monitor_shows_queues_and_workers_on_the_loopback_only(project: Project) -> None:
     def finished() -> int:
-        return sum(queue["finished_job_registry_count"] for queue in monitor(project, "queues")["queues"] if queue["name"] == "default")
+        return sum(queue["finished_job_registry_count"] for queue in project.shown("queues")["queues"] if queue["name"] == "default")
 
     before = finished()
     project.python("queue.enqueue(lib.jobs.mark, 'shown')")
     project.until(lambda: finished() == before + 1)
-    workers = monitor(project, "workers")["workers"]
+    workers = project.shown("workers")["workers"]
     # A worker is named after its container.
     assert {worker["name"].partition(".")[0] for worker in workers} == {box.container.short_id for box in project.boxes("worker")}
     published = project.boxes("monitor")[0].container.attrs["NetworkSettings"]["Ports"]
     assert [binding["HostIp"] for binding in published["9181/tcp"]] == ["127.0.0.1"]
+
+
+#: The headers of a browser's own request, from the monitor's page.
+SAME = {"Origin": "http://127.0.0.1:{port}", "Referer": "http://127.0.0.1:{port}/0/view/jobs", "Sec_Fetch_Site": "same-origin"}
+#: What a page of another site, of a port beside, or under a name of its own (DNS rebinding) sends.
+FOREIGN: list[dict[str, str]] = [
+    {"Origin": "http://evil.example", "Sec_Fetch_Site": "cross-site"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "null"},
+    {"Referer": "http://evil.example/page"},
+    {"Sec_Fetch_Site": "cross-site"},
+    {"Origin": "http://127.0.0.1:8888", "Sec_Fetch_Site": "same-site"},
+    {"Host": "evil.example:9181", "Origin": "http://evil.example:9181", "Sec_Fetch_Site": "same-origin"},
+    {"Host": "monitor:9181"},
+]
+CHANGES = ("/queue/failed/failed/empty", "/queue/default/queued/empty", "/queue/default/compact", "/requeue/default", "/job/none/delete")
+READS = ("/", "/0/view/jobs", "/0/data/queues.json", "/0/data/workers.json", "/static/js/jquery-3.5.1.min.js", "/favicon.ico", "/none")
+
+
+def test_the_monitor_lets_in_its_own_pages_alone(project: Project) -> None:
+    """The jobs wait in a queue without a worker, and stay there whatever others ask for."""
+    address = f"/0/view/queues?{urllib.parse.urlencode({'token': TOKEN})}"
+    status, headers, text = project.monitor(address, Sec_Fetch_Site="none")
+    assert (status, headers["Location"], text) == (302, "/0/view/queues", "")
+    cookie = {"Cookie": headers["Set-Cookie"].partition(";")[0]}
+    project.python("other = rq.Queue('other', connection=queue.connection)\nfor _ in range(3): other.enqueue(lib.jobs.mark, 'never')")
+
+    def waiting() -> int:
+        return sum(each["count"] for each in project.shown("queues")["queues"] if each["name"] == "other")
+
+    for known in ({}, {"Cookie": "slipway-monitor-{port}=" + "0" * 64}, {"Authorization": "token wrong"}):
+        for method, paths in (("GET", (*READS, *CHANGES)), ("POST", CHANGES), ("OPTIONS", CHANGES), ("DELETE", CHANGES)):
+            for path in (*paths, "/queue/other/queued/empty"):
+                assert project.monitor(path, method, **SAME, **known)[0] == 403, (method, path)
+    for foreign in FOREIGN:
+        for method, path in (("GET", "/"), ("GET", "/0/data/queues.json"), ("GET", address), ("POST", "/queue/other/queued/empty")):
+            status, headers, _ = project.monitor(path, method, **cookie, **foreign)
+            assert (status, "Set-Cookie" in headers) == (403, False), (method, path, foreign)
+            assert not [name for name in headers if name.startswith("Access-Control")]
+    # By GET nothing changes, by a POST without a word of where it comes from neither.
+    for path in ("/requeue/other", *CHANGES, "/queue/other/queued/empty"):
+        for method in ("GET", "HEAD"):
+            assert project.monitor(path, method, **cookie, **SAME)[0] == 405, path
+        assert project.monitor(path, "POST", **cookie)[0] == 403, path
+    assert waiting() == 3
+    # Its own pages go on: what they show, what they load, and what their buttons do.
+    for path in READS[:-1]:
+        assert project.monitor(path, **cookie, Sec_Fetch_Site="same-origin")[0] == 200, path
+    assert project.monitor("/none", **cookie)[0] == 404
+    assert project.monitor("/queue/other/queued/empty", "POST", **cookie, **SAME)[0] == 200
+    assert waiting() == 0
+
+
+def test_a_failed_job_is_tried_again_and_removed_by_the_pages_of_the_monitor(project: Project) -> None:
+    headers = project.monitor(f"/?{urllib.parse.urlencode({'token': TOKEN})}")[1]
+    asks = {"Cookie": headers["Set-Cookie"].partition(";")[0], **SAME}
+    job = project.python("print(queue.enqueue(lib.jobs.mark, 'no/folder').id)")
+    project.until(lambda: project.job(job)[0] == "failed")
+    begun = [project.shown(f"job/{job}")["started_at"]]
+    for path in (f"/job/{job}/requeue", "/requeue/default"):
+        assert json.loads(project.monitor(path, "POST", **asks)[2])["status"] == "OK"
+        project.until(lambda: (now := project.shown(f"job/{job}"))["started_at"] not in begun and now["status"] == "failed")
+        begun.append(project.shown(f"job/{job}")["started_at"])
+    assert job in project.monitor(f"/0/view/job/{job}", **asks)[2]
+    assert json.loads(project.monitor(f"/job/{job}/delete", "POST", **asks)[2])["status"] == "OK"
+    assert job not in {each["id"] for each in project.shown("jobs/default/failed/1000/asc/1")["jobs"]}
+
+
+def test_the_monitor_is_healthy_by_redis_and_has_its_own_secrets_alone(project: Project) -> None:
+    monitor = project.boxes("monitor")[0]
+    assert monitor.out("ls", "/run/secrets", "/run/slipway").split() == [
+        "/run/secrets:",
+        "redis_password",
+        "/run/slipway:",
+        "monitor_token",
+    ]
+    assert project.shell.run("sh", "-c", "ls /run/slipway /run/secrets/monitor_token")[0] != 0
+    health = monitor.container.attrs["Config"]["Healthcheck"]["Test"][1:]
+    assert monitor.run(*health)[0] == 0
+    assert project.compose("pause", "redis").returncode == 0
+    try:
+        assert monitor.run("timeout", "3", *health)[0] != 0
+    finally:
+        assert project.compose("unpause", "redis").returncode == 0
+    assert monitor.run(*health)[0] == 0
 
 
 def test_no_log_no_command_line_and_no_inspection_shows_the_password(project: Project) -> None:
@@ -50,9 +127,10 @@ def test_no_log_no_command_line_and_no_inspection_shows_the_password(project: Pr
         lines = box.out("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '; tr '\\0' '\\n' < /proc/1/environ")
         assert "python" in lines or "sleep" in lines
         for text in (box.logs(), json.dumps(box.container.attrs), lines):
-            assert PASSWORD not in text
-            assert json.dumps(PASSWORD)[1:-1] not in text
-            assert urllib.parse.quote(PASSWORD, safe="") not in text
+            for secret in (PASSWORD, TOKEN):
+                assert secret not in text
+                assert json.dumps(secret)[1:-1] not in text
+                assert urllib.parse.quote(secret, safe="") not in text
 
 
 def test_a_job_that_takes_too_much_memory_fails_with_words_and_its_worker_stays(project: Project) -> None:
@@ -75,7 +153,7 @@ def test_the_job_of_a_killed_worker_is_run_by_another(project: Project) -> None:
     second = project.marks("killed")[1][1]
     assert second != first
     assert project.marks("killed") == [["begin", first], ["begin", second], ["end", second]]
-    assert len(monitor(project, "workers")["workers"]) == 1
+    assert len(project.shown("workers")["workers"]) == 1
     assert project.compose("up", "--detach", "worker").returncode == 0
     box.wait_healthy()
 
@@ -88,7 +166,7 @@ def test_a_worker_that_is_stopped_ends_its_job_first(project: Project) -> None:
     assert project.compose("stop", "worker").returncode == 0
     assert project.marks("stopped") == [["begin", host], ["end", host]]
     assert box.exit_code() == 0
-    assert monitor(project, "workers")["workers"] == []
+    assert project.shown("workers")["workers"] == []
     assert project.compose("up", "--detach", "worker").returncode == 0
 
 

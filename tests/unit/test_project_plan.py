@@ -28,7 +28,10 @@ class Sides:
         self.here.mkdir()
 
     def plan(self, direction: str, check: bool = False, **flags: Any) -> dict[str, Any]:
-        asked = {"path": str(self.here), "there": tree.as_text(tree.scan(str(self.there))), "left_out": {}, "state_dir": str(self.state)}
+        listed = tree.names(str(self.there), links=True)
+        there = tree.read(str(self.there), listed)
+        asked = {"path": str(self.here), "there": tree.as_text(there), "left_out": {}, "links": {**listed.links, **there.links}}
+        asked |= {"state_dir": str(self.state)}
         asked |= {"direction": direction, "overwrite": False, "delete": False, "always_sent": [], "most_mb": 0}
         return dict(project_plan.plan(asked | flags, check))
 

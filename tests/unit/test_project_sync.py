@@ -328,14 +328,14 @@ def test_repositories_inside_and_folders_that_cannot_be_listed_are_named(tmp_pat
     for name in ("sub/.git/HEAD", "sub/a", "venv/x/.git", "closed/b"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    look = os.scandir
+    enter = os.open
 
-    def closed(folder: str) -> object:
-        if folder.endswith("closed"):
-            raise PermissionError(13, "Permission denied", folder)
-        return look(folder)
+    def closed(path: str, *words: int, **options: int) -> int:
+        if path == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return enter(path, *words, **options)
 
-    monkeypatch.setattr(os, "scandir", closed)
+    monkeypatch.setattr(os, "open", closed)
     found = tree.names(str(tmp_path))
     assert found == tree.Names(("closed", "sub/a"), ("sub", "venv/x"), {"closed": "cannot be read (Permission denied)"})
     assert tree.read(str(tmp_path), found).left_out == found.closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,6 +99,12 @@ def project(folder: Path, source: str = "1", **more: Any) -> Path:
 
 def told(folder: Path, words: list[str] | None = None, kernel: str | None = None) -> str:
     return runs.digest(folder, Path("ipynb/a.ipynb"), words or [], kernel)
+
+
+def test_a_pipe_in_lib_is_not_waited_for(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    os.mkfifo(folder / "lib" / "pipe")
+    assert told(folder) == told(folder)
 
 
 def test_what_tells_a_run_from_others(tmp_path: Path) -> None:

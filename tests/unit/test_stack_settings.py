@@ -102,7 +102,8 @@ def test_by_tls_jupyter_has_the_public_port_and_no_other(services: list[str], tm
     assert [(port["published"], port["target"]) for port in jupyter["ports"]] == [("8443", 8888)]
     assert jupyter["ports"][0]["host_ip"] == str(ipaddress.IPv4Address(0))
     pair = "--ServerApp.certfile=/run/secrets/self_signed.crt --ServerApp.keyfile=/run/secrets/self_signed.key"
-    assert jupyter["command"] == ["start-notebook.py", *pair.split()]
+    # Under the machine's name too; without TLS only under the loopback's.
+    assert jupyter["command"] == ["start-notebook.py", *pair.split(), "--ServerApp.allow_remote_access=true"]
     assert "openssl s_client" in jupyter["healthcheck"]["test"][-1]
     assert {name for name, service in project["services"].items() if service.get("ports")} == {"jupyter"}
     # What the other mode has besides stays.

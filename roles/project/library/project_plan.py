@@ -15,6 +15,7 @@ options:
   path: {type: str, required: true, description: The project folder.}
   there: {type: str, required: true, description: 'The files on the host, as project_look returns them.'}
   left_out: {type: dict, default: {}, description: 'Why a file on the host cannot be synced, by path.'}
+  links: {type: dict, default: {}, description: 'Targets of links on the host that are not among its files, by path.'}
   direction: {type: str, choices: [push, pull], required: true, description: Whether files are sent to the host or fetched from it.}
   state_dir: {type: path, required: true, description: Folder for what is remembered.}
   overwrite: {type: bool, default: false, description: Whether the direction wins where both sides have changed a file.}
@@ -44,15 +45,18 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.project_ignored import OWN, IgnoreError, always, ignored
+from ansible.module_utils.project_links import Reader, refused
 from ansible.module_utils.project_settings import SettingsError
-from ansible.module_utils.project_sync import compare, is_large, kept_line, large_line, refusal, settled, told, wait_line
-from ansible.module_utils.project_tree import INCOMING, UNKNOWN, names, of_text, read
+from ansible.module_utils.project_sync import Files, Plan, compare, is_large, kept_line, large_line, refusal, settled, told, wait_line
+from ansible.module_utils.project_tree import ARRIVED, PARTS, UNKNOWN, Beneath, Tree, leads_out, names, of_text, read, reader, synced
 
 
 def remembered(file: Path) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     """Compare, and prepare the files for what follows. Raises OSError, IgnoreError and SettingsError."""
     state, push = Path(asked["state_dir"]), asked["direction"] == "push"
     base_file, next_file, list_file = (state / name for name in ("sync.json", "sync-next.json", "sync-list"))
-    there, listed = of_text(asked["there"]), names(asked["path"])
+    there, listed = received(of_text(asked["there"])), names(asked["path"])
     base, pending = remembered(base_file)["files"], remembered(next_file)
     known = {*there.files, *base, *pending["files"]}
     stays = ignored(asked["path"], listed, known, [*always(asked["path"]), *asked["always_sent"]])
@@ -94,13 +98,20 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     kept = {path: length(asked["path"], path) for path in listed.paths if path in stays}
     # What is kept is not read, and still in the way of what would replace it.
     files = {**dict.fromkeys(kept, UNKNOWN), **here.files}
-    found = compare(asked["direction"], files, there.files, base, asked["overwrite"], asked["delete"], stays)
+
+    def compared(out: Mapping[str, str]) -> Plan:
+        sides = [{**side, **dict.fromkeys(out, UNKNOWN)} if source else side for side, source in ((files, push), (there.files, not push))]
+        return compare(asked["direction"], *sides, base, asked["overwrite"], asked["delete"], stays)
+
+    link = links_of(there.files, asked["links"]).get if push else reader(os.path.realpath(asked["path"]))
+    found, out = without_ways_out(compared, there.files if not push else files, files if not push else there.files, link)
     source, target = (here, there) if push else (there, here)
     sizes = {path: source.sizes.get(path, 0) for path in found.moved}
     most = asked["most_mb"] * 10**6
     conflicts = [{"path": each.path, "kind": each.kind} for each in found.conflicts]
     too_much = not push and most and sum(sizes.values()) > most and not conflicts
-    why = refusal(found) if conflicts else wait_line(sizes, most) if too_much else ""
+    side = " on the machine" if push else " on this computer"
+    why = "\n".join([refusal(found), *in_the_way(found, link, side)]) if conflicts else wait_line(sizes, most) if too_much else ""
     needed = bool(found.moved or found.removed) and not why
     if not check and not why:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -110,12 +121,13 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
             write(list_file, "".join(f"./{path}\0" for path in found.moved))
             write(next_file, json.dumps({"direction": asked["direction"], "files": found.base}))
             if not push:
-                Path(asked["path"], INCOMING).mkdir(parents=True, exist_ok=True)
+                make_ready(asked["path"])
         else:
             next_file.unlink(missing_ok=True)
     rules = OWN if os.path.lexists(os.path.join(asked["path"], OWN)) else "git"
     unusable = dict.fromkeys(here.unusable, "has a name that cannot be synced")
     left_out = {path: reason for path, reason in here.left_out.items() if path not in stays}
+    left_out |= {path: leads_out(target, met if met != path else "", side) for path, (target, met) in out.items()}
     kept_lines = [kept_line(kept, [path for path in listed.paths if path not in stays], rules)] if push and kept else []
     return {
         # Otherwise what moves and removes them says so.
@@ -146,6 +158,52 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     }
 
 
+def received(tree: Tree) -> Tree:
+    """What the host has told, without any path that is none of a project's files."""
+    return replace(
+        tree, files={path: value for path, value in tree.files.items() if not {"", ".", ".."} & set(path.split("/")) and synced(path)}
+    )
+
+
+def links_of(files: Files, more: Mapping[str, str]) -> dict[str, str]:
+    """The targets of all links of a side, by path."""
+    return {path: value.removeprefix("link:") for path, value in files.items() if value.startswith("link:")} | dict(more)
+
+
+def without_ways_out(
+    compared: Callable[[Mapping[str, str]], Plan], source: Files, target: Files, there: Reader
+) -> tuple[Plan, dict[str, tuple[str, str]]]:
+    """The plan without the links that would lead out of the folder there where they arrive; of these the target, and the link by which."""
+    known, own, out = links_of(source, {}), links_of(target, {}), dict[str, tuple[str, str]]()
+    while True:
+        plan = compared(dict.fromkeys(out, ""))
+        bad = refused({path: known[path] for path in plan.moved if path in known}, there, own)
+        if not bad:
+            return plan, out
+        out |= {path: (known[path], met) for path, met in bad.items()}
+
+
+def in_the_way(plan: Plan, link: Reader, side: str) -> list[str]:
+    """A line for each link that stands where a folder would be."""
+    paths = [each.path for each in plan.conflicts if each.kind == "file_and_folder"]
+    above = dict.fromkeys("/".join(path.split("/")[:end]) for path in paths for end in range(1, path.count("/") + 1))
+    return [
+        f"{each}{side} is a link to {target}, and nothing is written through it." for each in above if (target := link(each)) is not None
+    ]
+
+
+def make_ready(root: str) -> None:
+    """Make the folder where files arrive, before each has its place. Of what an interrupted pull has left there the files are of use."""
+    with Beneath(root) as beneath:
+        for each in (ARRIVED, PARTS):
+            beneath.at(f"{each}/file", make=True)
+    for folder, folders, files in os.walk(os.path.join(root, ARRIVED)):
+        for name in (*folders, *files):
+            path = os.path.join(folder, name)
+            if os.path.islink(path):
+                os.unlink(path)
+
+
 def length(root: str, path: str) -> int:
     """A file's size in bytes; 0 if it is gone, or is no regular file."""
     with suppress(OSError):
@@ -161,6 +219,7 @@ def main() -> None:
             "path": {"type": "str", "required": True},
             "there": {"type": "str", "required": True},
             "left_out": {"type": "dict", "default": {}},
+            "links": {"type": "dict", "default": {}},
             "direction": {"type": "str", "choices": ["push", "pull"], "required": True},
             "state_dir": {"type": "path", "required": True},
             "overwrite": {"type": "bool", "default": False},

@@ -19,9 +19,27 @@ kept: {type: list, returned: always, description: Paths of files that have chang
 """
 
 import os
+from contextlib import suppress
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.project_tree import fingerprint
+from ansible.module_utils.project_tree import Beneath, fingerprint
+
+
+def remove(root: str, files: dict[str, str], check: bool, removed: list[str]) -> list[str]:
+    """Remove each that is what it was, and add it to `removed`. Return those that have changed. Raises OSError."""
+    kept = []
+    with Beneath(root) as beneath:
+        for path, expected in files.items():
+            found = fingerprint(root, path)
+            if found is None:
+                continue
+            if found == expected and not check:
+                # A folder on the way may be a link by now.
+                with suppress(NotADirectoryError, FileNotFoundError):
+                    folder, name = beneath.at(path)
+                    os.unlink(name, dir_fd=folder)
+            (removed if found == expected else kept).append(path)
+    return kept
 
 
 def main() -> None:
@@ -29,23 +47,12 @@ def main() -> None:
     module = AnsibleModule(
         {"root": {"type": "str", "required": True}, "files": {"type": "dict", "required": True}}, supports_check_mode=True
     )
-    root = module.params["root"]
-    removed, kept = [], []
-    for path, expected in module.params["files"].items():
-        found = fingerprint(root, path)
-        if found is None:
-            continue
-        # A folder on the way may be a link by now.
-        parent = os.path.join(os.path.realpath(root), os.path.dirname(path))
-        if found != expected or os.path.realpath(parent) != os.path.normpath(parent):
-            kept.append(path)
-            continue
-        if not module.check_mode:
-            try:
-                os.unlink(os.path.join(root, path))
-            except OSError as refusal:
-                module.fail_json(msg=f"{path} cannot be removed: {refusal.strerror}. Mend its folder's owner or mode.", removed=removed)
-        removed.append(path)
+    removed: list[str] = []
+    try:
+        kept = remove(module.params["root"], module.params["files"], module.check_mode, removed)
+    except OSError as refusal:
+        words = f"{refusal.filename} cannot be removed: {refusal.strerror}. Mend its folder's owner or mode."
+        module.fail_json(msg=words, removed=removed)
     module.exit_json(changed=bool(removed), removed=removed, kept=kept)
 
 

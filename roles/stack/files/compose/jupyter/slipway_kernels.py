@@ -1,5 +1,5 @@
 """An extension of the Jupyter server: it reports whose memory ran out, in the server's log and in a file that `status` reads. And it
-has JupyterLab open in the project's folder.
+has JupyterLab open in the project's folder, and the server answer under the loopback's names alone.
 
 The host's kernel counts what it kills in a container, and says no more. Whose it was is seen here, where the kernels of
 notebooks are children: one that SIGKILL has ended while the count rose. What remains of the count was another process.
@@ -90,4 +90,8 @@ def _load_jupyter_server_extension(app: Any) -> None:
     if not manager.preferred_dir and Path(getattr(manager, "root_dir", ""), "work").is_dir():
         with manager.cross_validation_lock:
             manager.preferred_dir = "work"
+    # At every address of its container it would take any Host for its own: a web page may have a name lead to 127.0.0.1 (DNS rebinding). A
+    # server that is public has the setting on its command line.
+    if "allow_remote_access" not in app.config.ServerApp:
+        app.web_app.settings["allow_remote_access"] = False
     app.io_loop.add_callback(PeriodicCallback(Watch(app).look, LOOK_SECONDS * 1000).start)

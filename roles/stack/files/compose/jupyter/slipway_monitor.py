@@ -1,4 +1,4 @@
-"""The monitor, rq-dashboard, with pages of every job: `python -P -m slipway_monitor`.
+"""The monitor, rq-dashboard, with pages of every job and behind a door: `python -P -m slipway_monitor`.
 
 What a job was given and returned is the project's own: a class of lib/, an array, whatever. The monitor imports nothing of it. It shows
 plain values as they are, of others the names of their types, and of large ones the size.
@@ -10,18 +10,24 @@ import io
 import json
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import rq
 import slipway_rq as settings
+from flask import Flask
 from rq.job import Job
 from rq.results import Result
 from rq.serializers import DefaultSerializer
 from rq_dashboard import cli, web
+from slipway_door import Door
 
 RQ_DASHBOARD_REDIS_HOST = settings.REDIS_HOST
 RQ_DASHBOARD_REDIS_PASSWORD = settings.REDIS_PASSWORD
 RQ_DASHBOARD_REDIS_URL = f"redis://{settings.REDIS_HOST}:6379"
+
+#: In a folder that is mounted as a whole: a file that was replaced is seen.
+TOKEN = Path("/run/slipway/monitor_token")
 
 MIB = 2**20
 #: Larger results are neither fetched nor read: the monitor has 64 MiB at least.
@@ -115,10 +121,21 @@ class ShownJob(Job):
         raise TypeError("A job that is only shown cannot be saved.")
 
 
+def gated(app: Flask) -> Flask:
+    """The application, behind its door."""
+    paths = app.url_map.bind("127.0.0.1")
+    # rq-dashboard's `requeue all` takes a GET too.
+    app.wsgi_app = Door(app.wsgi_app, "monitor", TOKEN, lambda path: "POST" in paths.allowed_methods(path))  # type: ignore[method-assign]
+    return app
+
+
 def main() -> None:
     """Serve the pages."""
     web.Job = rq.Queue.job_class = rq.Worker.job_class = ShownJob
     web.config.serializer = Serializer
+    make = cli.make_flask_app
+    cli.make_flask_app = lambda *words, **options: gated(make(*words, **options))
+    # It logs errors alone: no address of a request, which may have the token.
     cli.run(["--config", "slipway_monitor"])
 
 
