@@ -150,8 +150,9 @@ def main(words: Sequence[str]) -> int:
         return 2
     ours = clean(os.environ)
     if words[:1] == ["--pip"]:
-        words = [*words[1:], "-m", "pip"]
-        listed = subprocess.run([*words[:3], "config", "list"], env=ours, capture_output=True, text=True, check=False).stdout
+        pip = [words[1], "-m", "pip"]
+        words = [*pip, *words[2:]]
+        listed = subprocess.run([*pip, "config", "list"], env=ours, capture_output=True, text=True, check=False).stdout
         ours = for_pip(ours, listed)
     os.execvpe(words[0], list(words), ours)  # noqa: S606 (to become that command)
 
