@@ -130,6 +130,18 @@ def test_pips_own_list_is_understood(tmp_path: Path) -> None:
     assert "PIP_USER" not in found
 
 
+def test_a_pip_that_is_started_in_it_has_nothing_else(tmp_path: Path) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nindex-url = https://m.example/simple\n[install]\nuser = true\ntarget = /x\n")
+    odd = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PIP_CONFIG_FILE": str(settings), "PIP_PREFIX": "/x", "PIP_TIMEOUT": "7"}
+    command = [sys.executable, "-I", "slipway/environment.py", "--pip", sys.executable, "config", "list"]
+    done = subprocess.run(command, cwd=PROJECT, env=odd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # The computer's own files may have more of what counts.
+    assert {":env:.index-url='https://m.example/simple'", ":env:.timeout='7'"} <= set(done.stdout.split())
+    assert not [word for word in ("user", "target", "prefix") if word in done.stdout]
+
+
 @pytest.mark.parametrize("name", ["50% off", "feature%2Fx", "it's (1) & [2] #3; ~ ! * ?", "a chéckout 分析", "-rf", "a=b,c@d+e", "x" * 200])
 def test_folders_that_can_be_used(name: str) -> None:
     assert environment.refusal(f"/home/me/{name}/slipway") is None
