@@ -85,7 +85,7 @@ def apt_install(*packages: str) -> None:
             raise LabError(f"`{' '.join(command)}` failed: {lines[-1]}")
 
 
-def client(timeout: float = 60) -> docker.DockerClient:
+def client(timeout: int = 60) -> docker.DockerClient:
     """A client of the engine. Raises DockerException if there is none.
 
     It does not read the user's settings for Docker. All credentials that they name would be sent with each build, and a helper that is

@@ -91,7 +91,7 @@ def read(text: str) -> Networks:
     words = text.replace(",", " ").split()
     if len(words) not in (2, 3):
         raise NetworksError(f"{VARIABLE}={text!r}: {len(words)} networks. {_EXAMPLE}")
-    found = []
+    found: list[IPv4Network] = []
     for word, (what, size) in zip(words, _SIZES.items(), strict=False):
         try:
             net = IPv4Network(word)

@@ -65,7 +65,7 @@ def usable(folder: str) -> bool:
 
 def clean(shell: Mapping[str, str], usable: Callable[[str], bool] = usable) -> dict[str, str]:
     """What counts of the shell's variables, with what Slipway sets itself. Of its own result it changes nothing."""
-    ours = {name: value for name, value in shell.items() if name not in ALONE and _counts(name)}
+    ours = {name: value for name, value in shell.items() if name not in ALONE and _counts(name, value)}
     temporary = shell.get("TMPDIR", "")
     if refusal(temporary) or not usable(temporary):
         # As Python does it; other programs fail.
@@ -79,8 +79,9 @@ def clean(shell: Mapping[str, str], usable: Callable[[str], bool] = usable) -> d
     return ours | {"NO_PROXY": direct, "no_proxy": direct, "LC_ALL": "C.UTF-8"}
 
 
-def _counts(name: str) -> bool:
-    return all(name in kept for start, kept in GROUPS.items() if name.startswith(start))
+def _counts(name: str, value: str) -> bool:
+    # An empty one is no setting.
+    return all(value and name in kept for start, kept in GROUPS.items() if name.startswith(start))
 
 
 def for_pip(ours: Mapping[str, str], listed: str) -> dict[str, str]:
@@ -112,6 +113,8 @@ def for_play(shell: Mapping[str, str], target: str, encrypted: bool) -> dict[str
 
 def refusal(folder: str) -> str | None:
     """Why Slipway cannot work in a folder of this name, in a line; None if it can."""
+    # This Python may have been started in a language whose letters are others.
+    folder = os.fsencode(folder).decode("utf-8", "surrogateescape")
     shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in folder)
     for mark, why in _REFUSED.items():
         if mark in folder:

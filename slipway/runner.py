@@ -38,6 +38,8 @@ _HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key 
 _CODES = {"preflight": Exit.BAD_INPUT, "refusal": Exit.REFUSED, "alarm": Exit.NEEDS_A_PERSON}
 #: Ansible's words, where no password was given and where none fits.
 _VAULT_CLOSED = "no vault secrets"
+#: Its words where the file is not there, or is a folder.
+_VAULT_MISSING = "vault password file"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = Mapping[str, Any]
@@ -101,6 +103,9 @@ def run(request: Request, on_event: OnEvent) -> Result:
     result = parse(events, request.variables, status=runner.status, seconds=seconds, log=log, code=runner.rc)
     if result.failure and _VAULT_CLOSED in result.failure.reason:
         return replace(result, failure=replace(result.failure, reason=_vault_reason(request.target), code=Exit.BAD_INPUT))
+    if result.failure and _VAULT_MISSING in result.failure.reason:
+        reason = f"ANSIBLE_VAULT_PASSWORD_FILE: {result.failure.reason}"
+        return replace(result, failure=replace(result.failure, reason=reason, code=Exit.BAD_INPUT))
     return result
 
 

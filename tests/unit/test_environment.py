@@ -20,6 +20,7 @@ SHELLS: list[tuple[dict[str, str], bool]] = [
     ({"ANSIBLE_BECOME_ASK_PASS": "true"}, False),
     ({"ANSIBLE_VERBOSITY": "4"}, False),
     ({"ANSIBLE_VAULT_PASSWORD_FILE": "/x"}, True),
+    ({"ANSIBLE_VAULT_PASSWORD_FILE": "", "DOCKER_HOST": "", "PIP_INDEX_URL": ""}, False),
     (
         {"PIP_USER": "1", "PIP_TARGET": "/x", "PIP_PREFIX": "/x", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_DRY_RUN": "1", "PIP_PYTHON": "/x"},
         False,
