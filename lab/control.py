@@ -160,7 +160,7 @@ def _networks(client: docker.DockerClient) -> Networks:
     if found is None:
         raise LabError(
             "No two networks are free for the lab: other labs, or routes of this computer (`ip route`), have them. "
-            f"Name two with {networks.VARIABLE}=10.66.0.0/16,198.18.66.0/24, or end a lab with `python orchestrate.py lab down` in its folder."
+            f"Name two with {networks.VARIABLE}=10.66.0.0/16,198.18.66.0/24, or end a lab: `python orchestrate.py lab down` in its folder."
         )
     return found
 

@@ -44,7 +44,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Taken:
-    """What this computer has: the networks of its own addresses and of its engine, and what it reaches by a route beside the default one."""
+    """What this computer has: the networks of its own addresses and of its engine, and what it reaches by routes, but for the default."""
 
     own: tuple[IPv4Network, ...] = ()
     routed: tuple[IPv4Network, ...] = ()

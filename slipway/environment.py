@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 #: How names begin that are settings of a program that Slipway starts -> those that count all the same.
 GROUPS: Mapping[str, frozenset[str]] = {
@@ -60,7 +61,7 @@ _REFUSED = {
 
 def usable(folder: str) -> bool:
     """Whether this user can make files in the folder."""
-    return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+    return Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def clean(shell: Mapping[str, str], usable: Callable[[str], bool] = usable) -> dict[str, str]:
@@ -139,16 +140,15 @@ def wrong(checkout: str, shell: Mapping[str, str], usable: Callable[[str], bool]
 
 def links_refusal(folder: str) -> str | None:
     """Why the checkout's files are not as git has them; None if they are."""
-    link = os.path.join(folder, "inventory", "lab", "group_vars", "all", "common.yml")
-    if os.path.exists(link) and not os.path.islink(link):
+    link = Path(folder, "inventory", "lab", "group_vars", "all", "common.yml")
+    if link.exists() and not link.is_symlink():
         return f"{link} must be a symbolic link. Clone again with: git clone -c core.symlinks=true …"
     return None
 
 
 def main(words: Sequence[str]) -> int:
     """Become the command in the environment of Slipway's own, or say in a line why the checkout cannot be used, and return 2."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    if why := wrong(folder, os.environ):
+    if why := wrong(str(Path(__file__).absolute().parents[1]), os.environ):
         print(why, file=sys.stderr)
         return 2
     ours = clean(os.environ)

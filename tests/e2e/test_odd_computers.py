@@ -1,4 +1,4 @@
-"""Computers that users have: a VPN, a tight umask, settings of other programs, odd folders. Each ends with a URL, or with one line that helps.
+"""Computers that users have: a VPN, a tight umask, settings of other programs, odd folders. Each ends with a URL, or a line that helps.
 
 The checkout of most end-to-end tests is one of them already (tests/conftest.py): its folder and its modes are odd.
 """
@@ -236,8 +236,8 @@ ROUTES = [("0.0.0.0/1", "128.0.0.0/1"), ("10.0.0.0/8", "172.16.0.0/12"), ("198.1
 @pytest.mark.long
 @pytest.mark.parametrize("routes", ROUTES)
 def test_beside_a_vpn(tmp_path: Path, routes: tuple[str, ...]) -> None:
-    """In a network namespace of its own, so that this computer keeps its routes. The engine answers there by its Unix socket, and its networks
-    by a way that is made as soon as the lab has them: as on a computer, where they are its own."""
+    """In a network namespace of its own, so that this computer keeps its routes. The engine answers there by its Unix socket, and its
+    networks by a way that is made as soon as the lab has them: as on a computer, where they are its own."""
     space, inner, outer = "slipway-odd", "198.19.255.2/30", "198.19.255.1/30"
     within = ["ip", "netns", "exec", space]
 
