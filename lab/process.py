@@ -62,7 +62,7 @@ def start(lab: Lab, host_image: str) -> Lab:
 
 
 def _environment(shell: Mapping[str, str]) -> dict[str, str]:
-    """The API's: moto stands on boto3, which fails at settings of AWS that are wrong; and what Python is told there is for other programs."""
+    """The API's: moto stands on boto3, which fails at settings of AWS that are wrong. What Python is told is for other programs."""
     kept = {name: value for name, value in shell.items() if not name.startswith(("AWS_", "BOTO_", "MOTO_", "PYTHON"))}
     return kept | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 

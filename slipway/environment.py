@@ -53,6 +53,7 @@ _REFUSED = {
     "\\": "is read as a mark in scripts and settings of SSH",
     "$": "begins a variable in scripts and settings of SSH",
     "`": "begins a command in scripts",
+    **dict.fromkeys("[*?", "is a pattern of names for Ansible, which finds no module there"),
     "{{": "begins a template of Ansible",
     "{%": "begins a template of Ansible",
     "{#": "begins a template of Ansible",

@@ -143,7 +143,7 @@ def test_a_pip_that_is_started_in_it_has_nothing_else(tmp_path: Path) -> None:
     assert not [word for word in ("user", "target", "prefix") if word in done.stdout]
 
 
-@pytest.mark.parametrize("name", ["50% off", "feature%2Fx", "it's (1) & [2] #3; ~ ! * ?", "a chéckout 分析", "-rf", "a=b,c@d+e", "x" * 200])
+@pytest.mark.parametrize("name", ["50% off", "feature%2Fx", "it's (1) & 2] #3; ~ ! <>|", "a chéckout 分析", "-rf", "a=b,c@d+e", "x" * 200])
 def test_folders_that_can_be_used(name: str) -> None:
     assert environment.refusal(f"/home/me/{name}/slipway") is None
 
@@ -151,7 +151,7 @@ def test_folders_that_can_be_used(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        *((f"a{mark}b", f"with {mark} cannot") for mark in (":", '"', "\\", "$", "`", "{{", "{%", "{#")),
+        *((f"a{mark}b", f"with {mark} cannot") for mark in (":", '"', "\\", "$", "`", "[", "*", "?", "{{", "{%", "{#")),
         ("a\nb", "a\\nb/slipway: a path with a line break"),
         ("a\tb", "a\\tb"),
         ("a\x7fb", "control character"),
