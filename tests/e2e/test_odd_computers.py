@@ -254,8 +254,12 @@ def test_beside_a_vpn(tmp_path: Path, routes: tuple[str, ...]) -> None:
             ip("link", "add", "tun0", "type", "veth", "peer", "name", "nowhere", inside=True)
             for device in ("lo", "way", "tun0", "nowhere"):
                 ip("link", "set", device, "up", inside=True)
+            # Networks of other labs, which this computer has.
+            listed = json.loads(subprocess.check_output(["ip", "-json", "-4", "route"]))
+            for near in {each["dst"] for each in listed} - {"default", "198.19.255.0/30"}:
+                ip("route", "replace", near, "via", outer.partition("/")[0], inside=True)
             for route in routes:
-                ip("route", "add", route, "dev", "tun0", inside=True)
+                ip("route", "replace", route, "dev", "tun0", inside=True)
             command = ["/usr/bin/env", "python3", "orchestrate.py"]
             started = here.run(*within, *command, "lab", "up")
             assert started.returncode == 0, started.stderr
