@@ -140,6 +140,24 @@ def test_the_lab_reads_no_credentials(lab: Checkout, tmp_path: Path) -> None:
         assert done.returncode == 0, f"{text}: {done.stderr}"
 
 
+def test_an_image_of_files_that_only_their_owner_can_read_starts(lab: Checkout) -> None:
+    # The engine has the steps before the files already.
+    code = (
+        "import pathlib, shutil, sys, tempfile; from lab import engine, images\n"
+        "client = engine.client()\n"
+        "base = next(tag for image in client.images.list('slipway-lab/base') for tag in image.tags)\n"
+        "with tempfile.TemporaryDirectory() as scratch:\n"
+        "    context = pathlib.Path(shutil.copytree(images.FOLDER / 'redis', pathlib.Path(scratch) / 'redis'))\n"
+        "    for path in (context, *context.rglob('*')): path.chmod(path.stat().st_mode & 0o700)\n"
+        "    tag = images._build(client, 'odd', base, context, print)\n"
+        "print(client.containers.run(tag, ['redis-server', '--version'], remove=True).decode())\n"
+        "client.images.remove(tag, force=True)\n"
+    )
+    done = lab.run(str(lab.path / ".venv" / "bin" / "python"), "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert "Redis server v=7" in done.stdout
+
+
 @pytest.mark.long
 def test_a_push_names_what_is_broken_of_the_credentials(machine: Checkout, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(SETTINGS[0])
