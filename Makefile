@@ -5,9 +5,12 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 export LC_ALL := C.UTF-8
+# What bash reads before each line below. The rest of the shell's settings is sorted out by slipway/environment.py.
+unexport BASH_ENV ENV SHELLOPTS BASHOPTS CDPATH GREP_OPTIONS
+OURS = $(PYTHON) -I slipway/environment.py
 # pip compiles one file after the other, and all of the 100 collections; compileall uses every core, for those used here.
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement
-COMPILE = $(BIN)/python -m compileall -q -j 0 -x 'ansible_collections/(?!(amazon/aws|ansible/posix|community/(docker|crypto|library_inventory_filtering_v1))/)' .venv/lib >/dev/null || [ $$? -eq 1 ]
+INSTALL = $(OURS) --pip $(BIN)/python install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement
+COMPILE = $(OURS) $(BIN)/python -m compileall -q -j 0 -x 'ansible_collections/(?!(amazon/aws|ansible/posix|community/(docker|crypto|library_inventory_filtering_v1))/)' .venv/lib >/dev/null || [ $$? -eq 1 ]
 
 .PHONY: help up status open destroy test lint molecule bench chaos lock prices pictures tables clean .venv
 
@@ -15,16 +18,16 @@ help: ## show this list
 	@grep -E '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 up: .venv ## from nothing to Jupyter's URL
-	@$(BIN)/python orchestrate.py up
+	@$(OURS) $(BIN)/python orchestrate.py up
 
 status open destroy: .venv ## as `python orchestrate.py …`
-	@$(BIN)/python orchestrate.py $@
+	@$(OURS) $(BIN)/python orchestrate.py $@
 
 .venv: .venv/.runtime ## the Python environment
 
 .venv/.runtime: requirements.lock
 	@echo "making the Python environment (.venv)"
-	@tools/python-with-venv $(PYTHON) -m venv --clear .venv
+	@tools/python-with-venv $(OURS) $(PYTHON) -m venv --clear .venv
 	@$(INSTALL) requirements.lock
 	@$(COMPILE)
 	@touch $@

@@ -12,19 +12,25 @@ ENVIRONMENT = PROJECT / ".venv"
 
 
 def enter_environment() -> None:
-    """Start again under .venv's Python, where this is another one."""
-    if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():
+    """Start again under .venv's Python and without what would harm of the shell's variables, if this is not so already."""
+    if why := environment.wrong(str(PROJECT), os.environ):
+        print(why, file=sys.stderr)
+        sys.exit(2)
+    ours = environment.clean(os.environ)
+    if Path(sys.prefix).resolve() == ENVIRONMENT.resolve() and ours == dict(os.environ):
         return
     python = ENVIRONMENT / "bin" / "python"
     if not python.exists():
         print("The project's Python environment is not there yet. Make it with: make .venv", file=sys.stderr)
         sys.exit(3)
-    os.execv(python, [str(python), str(PROJECT / "orchestrate.py"), *sys.argv[1:]])  # noqa: S606 (to become that Python)
+    os.execve(python, [str(python), str(PROJECT / "orchestrate.py"), *sys.argv[1:]], ours)  # noqa: S606 (to become that Python)
 
 
 if __name__ == "__main__":
-    enter_environment()
     sys.path.insert(0, str(PROJECT))
+    from slipway import environment
+
+    enter_environment()
     from slipway.cli import main
 
     sys.exit(main(sys.argv[1:]))

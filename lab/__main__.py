@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import docker
-
-from lab import config, control
+from lab import config, control, engine
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the words say; return 0, 2 for words that are off, 4 where the lab failed."""
+    """Do what the words say; return 0, 2 for bad input, 4 where the lab failed."""
     try:
         if arguments == ["up"]:
             control.up(lambda line: print(line, file=sys.stderr))
@@ -20,13 +18,13 @@ def main(arguments: list[str]) -> int:
             lab = config.load()
             if lab is None:
                 raise config.LabError("There is no lab to serve. Start one with `python -m lab up`.")
-            api.serve(lab, docker.from_env(timeout=600), arguments[1])
+            api.serve(lab, engine.client(timeout=600), arguments[1])
         else:
             print("usage: python -m lab up | serve HOST_IMAGE", file=sys.stderr)
             return 2
     except config.LabError as failure:
         print(failure, file=sys.stderr)
-        return 4
+        return 2 if isinstance(failure, config.BadInputError) else 4
     return 0
 
 

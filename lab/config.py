@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from lab.networks import PUBLIC
+
 PROJECT = Path(__file__).resolve().parent.parent
 REGISTRY = "registry.lab:5000"
 #: The label that every container, volume and network of a lab carries; its value is the lab's id.
@@ -17,26 +19,31 @@ LABEL = "slipway.lab"
 IDENTITY = "/slipway-lab"
 FAULTS = f"{IDENTITY}/faults"
 HOSTS = f"{IDENTITY}/hosts"
-#: The first lab's networks; each further lab has the next. Private ones are of RFC 1918. Public ones are of the
-#: range that RFC 2544 keeps for tests, so that no real host is shadowed.
-FIRST_VPC = IPv4Network("10.200.0.0/16")
-FIRST_PUBLIC = IPv4Network("198.18.0.0/24")
+_FIRST_VPC, _FIRST_PUBLIC = IPv4Network("10.200.0.0/16"), IPv4Network("198.18.0.0/24")
 
 
 class LabError(Exception):
     """The lab cannot do what was asked; the text says why and what to type next."""
 
 
+class BadInputError(LabError):
+    """What was asked for cannot be; nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Lab:
-    """A lab's identity: its folder, the port of its API and the number that picks its networks.
+    """A lab's identity: its folder, the port of its API and its networks.
 
-    `registry_port` is the loopback port at which this machine's engine gives images to the registry; each start has another one.
+    `vpc_cidr` has the private addresses (the default VPC), `public_cidr` those that change with every start, `inside_cidr` what the
+    engines of hosts give their containers, or None for their own choice. `registry_port` is the loopback port at which this machine's
+    engine gives images to the registry; each start has another one.
     """
 
     root: Path
-    port: int
-    number: int
+    port: int = 0
+    vpc_cidr: IPv4Network = _FIRST_VPC
+    public_cidr: IPv4Network = _FIRST_PUBLIC
+    inside_cidr: IPv4Network | None = None
     registry_port: int = 0
 
     @property
@@ -47,16 +54,6 @@ class Lab:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def vpc_cidr(self) -> IPv4Network:
-        """Private addresses: the default VPC."""
-        return IPv4Network((int(FIRST_VPC[0]) + self.number * FIRST_VPC.num_addresses, 16))
-
-    @property
-    def public_cidr(self) -> IPv4Network:
-        """Addresses that change with every start."""
-        return IPv4Network((int(FIRST_PUBLIC[0]) + self.number * FIRST_PUBLIC.num_addresses, 24))
 
     @property
     def registry_ip(self) -> str:
@@ -71,9 +68,11 @@ class Lab:
         return self.root / "ec2.pickle"
 
     def save(self) -> None:
-        """Remember port and number, so that the endpoint stays the same from one `up` to the next."""
+        """Remember port and networks, so that the endpoint stays the same from one `up` to the next."""
         private_dir(self.root)
-        values = {key: value for key, value in asdict(self).items() if key != "root"}
+        values = {key: str(value) if isinstance(value, IPv4Network) else value for key, value in asdict(self).items() if key != "root"}
+        # From where this computer reaches the hosts.
+        values["controller_cidr"] = str(PUBLIC if self.public_cidr.subnet_of(PUBLIC) else self.public_cidr)
         write_private(self.root / "lab.json", json.dumps(values).encode())
 
 
@@ -89,7 +88,12 @@ def load(root: Path | None = None) -> Lab | None:
         values = json.loads((root / "lab.json").read_text())
     except FileNotFoundError:
         return None
-    return Lab(root=root, **{key: int(value) for key, value in values.items()})
+    if "number" in values:
+        # Of a release before 0.17: the first networks, and the next ones for each further lab.
+        number = int(values["number"])
+        values |= {"vpc_cidr": f"10.{200 + number}.0.0/16", "public_cidr": f"198.18.{number}.0/24"}
+    networks = {key: IPv4Network(values[key]) for key in ("vpc_cidr", "public_cidr", "inside_cidr") if values.get(key)}
+    return Lab(root=root, port=int(values["port"]), registry_port=int(values.get("registry_port", 0)), **networks)
 
 
 def private_dir(path: Path) -> Path:

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -17,16 +16,16 @@ import docker
 import yaml
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import certificates, config, engine, images, process
-from lab.config import LABEL, PROJECT, REGISTRY, Lab, LabError
+from lab import certificates, config, engine, images, networks, process
+from lab.config import LABEL, PROJECT, REGISTRY, BadInputError, Lab, LabError
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
+from lab.networks import Networks, NetworksError
 
 #: What the API of every lab takes; it gives access to this machine's loopback only. No everyday words: Ansible
 #: hides a secret's value wherever it stands in its output.
 CREDENTIALS = {"access_key": "slipway-lab-key", "secret_key": "slipway-lab-secret"}
 REGION = "us-east-1"
-_LABS = 40
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ def up(report: Report = print) -> Lab:
     Raises LabError where the engine, an image, a network or the API cannot be had.
     """
     lab = config.load()
+    _check_networks(lab)
     if lab and _is_whole(lab):
         return lab
     with engine.alone(report):
@@ -76,7 +76,7 @@ def down(report: Report = print) -> None:
         report("there is no lab")
         return
     # Where its records were lost, the id alone, which its folder gives, finds what is left of it.
-    lab = lab or Lab(config.default_root(), 0, 0)
+    lab = lab or Lab(config.default_root())
     process.stop()
     _close_tunnels(lab)
     with engine.alone(report):
@@ -100,9 +100,9 @@ def _remove(client: docker.DockerClient, lab: Lab) -> None:
 def status() -> Status:
     """Return what runs of the lab; asks the engine and the API, and starts neither."""
     known = config.load()
-    lab = known or Lab(config.default_root(), 0, 0)
+    lab = known or Lab(config.default_root())
     try:
-        client = docker.from_env()
+        client = engine.client()
         mine = client.containers.list(all=True, filters={"label": [f"{LABEL}={lab.id}"]}, ignore_removed=True)
     except docker.errors.DockerException:
         mine = []
@@ -142,27 +142,44 @@ def _new_lab(client: docker.DockerClient) -> Lab:
             f"Hosts of a lab of this folder, whose records are gone, are still there: {', '.join(sorted(left))}. "
             "They cannot be reached any more. Remove them, with their data, by: python orchestrate.py lab down"
         )
-    _remove(client, Lab(config.default_root(), 0, 0))
+    _remove(client, Lab(config.default_root()))
+    lab = Lab(config.default_root(), process.free_port(), *dataclasses.astuple(_networks(client)))
+    lab.save()
+    return lab
+
+
+def _networks(client: docker.DockerClient) -> Networks:
+    """Those that the user has named, or some that are free."""
     pools = [pool["Subnet"] for network in client.networks.list() for pool in network.attrs["IPAM"]["Config"] or [] if "Subnet" in pool]
-    taken = [network for network in map(ipaddress.ip_network, pools) if isinstance(network, IPv4Network)] + _routed()
-    for number in range(_LABS):
-        lab = Lab(root=config.default_root(), port=process.free_port(), number=number)
-        if not any(network.overlaps(wanted) for network in taken for wanted in (lab.vpc_cidr, lab.public_cidr)):
-            lab.save()
-            return lab
-    raise LabError(
-        f"None of {_LABS} pairs of networks is free, from {config.FIRST_VPC} and {config.FIRST_PUBLIC} on: other labs, or routes of "
-        "this machine (`ip route`), have them. End a lab with `python orchestrate.py lab down` in its folder."
-    )
+    taken = networks.here([network for network in map(ipaddress.ip_network, pools) if isinstance(network, IPv4Network)])
+    wanted = os.environ.get(networks.VARIABLE)
+    try:
+        found = networks.choose(taken) if wanted is None else networks.given(wanted, taken)
+    except NetworksError as wrong:
+        raise BadInputError(str(wrong)) from wrong
+    if found is None:
+        raise LabError(
+            "No two networks are free for the lab: other labs, or routes of this computer (`ip route`), have them. "
+            f"Name two with {networks.VARIABLE}=10.66.0.0/16,198.18.66.0/24, or end a lab: `python orchestrate.py lab down` in its folder."
+        )
+    return found
 
 
-def _routed() -> list[IPv4Network]:
-    """What this machine already reaches by a route: a VPN's networks, for one. The default route is none of them."""
-    routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()[1:]]
-    # Hexadecimal, in the byte order of the machine (proc_pid_net(5)); 0 is the default route.
-    words = [(int(route[1], 16), int(route[7], 16)) for route in routes]
-    numbers = [tuple(int.from_bytes(word.to_bytes(4, sys.byteorder), "big") for word in pair) for pair in words]
-    return [IPv4Network((address, mask.bit_count())) for address, mask in numbers if mask]
+def _check_networks(lab: Lab | None) -> None:
+    """Refuse networks of the user's that cannot be read, or are others than those that the lab has."""
+    wanted = os.environ.get(networks.VARIABLE)
+    if wanted is None:
+        return
+    try:
+        named = networks.read(wanted)
+    except NetworksError as wrong:
+        raise BadInputError(str(wrong)) from wrong
+    if lab and (named.private, named.public, named.inside or lab.inside_cidr) != (lab.vpc_cidr, lab.public_cidr, lab.inside_cidr):
+        has = ",".join(map(str, filter(None, (lab.vpc_cidr, lab.public_cidr, lab.inside_cidr))))
+        raise BadInputError(
+            f"{networks.VARIABLE}={wanted}: the lab has {has}, and keeps them. Unset the variable, or make the lab again, which ends its "
+            "instances with their data: python orchestrate.py lab reset"
+        )
 
 
 def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: IPv4Network) -> None:

@@ -6,7 +6,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +18,15 @@ from lab.config import LabError
 Report = Callable[[str], None]
 
 _START_SECONDS = 60
+_NO_CREDENTIALS = Path(__file__).resolve().parent / "no-credentials"
 _LOG = Path("/var/log/slipway-dockerd.log")
 
 
 @contextmanager
 def alone(report: Report) -> Iterator[None]:
     """Wait until no other lab of this user makes what all share: the engine, images, ports and networks."""
-    path = Path(tempfile.gettempdir()) / f"slipway-lab-{os.getuid()}.lock"
+    # Not in TMPDIR, which may differ from one shell to the next.
+    path = Path("/tmp") / f"slipway-lab-{os.getuid()}.lock"  # noqa: S108 (opened without following a link)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
@@ -44,9 +45,9 @@ def connect(report: Report) -> docker.DockerClient:
     Where none answers and this is root on Debian or Ubuntu, the distribution's `docker.io` is installed
     and started. Raises LabError, with what is missing, where that may not be done.
     """
-    client = _answering()
-    if client is not None:
-        return client
+    found = _answering()
+    if found is not None:
+        return found
     if os.environ.get("DOCKER_HOST"):
         raise LabError(f"No Docker engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}. Start it, or unset DOCKER_HOST.")
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -61,9 +62,9 @@ def connect(report: Report) -> docker.DockerClient:
     _start()
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        client = _answering()
-        if client is not None:
-            return client
+        found = _answering()
+        if found is not None:
+            return found
         time.sleep(0.3)
     raise LabError(f"The Docker engine did not answer within {_START_SECONDS} s. Its log: {_LOG} or `journalctl -u docker`.")
 
@@ -77,19 +78,30 @@ def apt_install(*packages: str) -> None:
     # An update by another process holds the lock: apt itself waits for it.
     apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
     for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *packages]):
-        result = subprocess.run(command, env=environment, capture_output=True, text=True)
+        # What packages' own scripts make must be readable by all.
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, umask=0o022)
         if result.returncode:
             lines = (result.stderr or result.stdout).strip().splitlines() or ["no output"]
             raise LabError(f"`{' '.join(command)}` failed: {lines[-1]}")
 
 
+def client(timeout: int = 60) -> docker.DockerClient:
+    """A client of the engine. Raises DockerException if there is none.
+
+    It does not read the user's settings for Docker. All credentials that they name would be sent with each build, and a helper that is
+    gone, or a file that cannot be read, would end it; the lab's registry wants none.
+    """
+    os.environ["DOCKER_CONFIG"] = str(_NO_CREDENTIALS)
+    return docker.from_env(timeout=timeout)
+
+
 def _answering() -> docker.DockerClient | None:
     try:
-        client = docker.from_env(timeout=600)
-        client.ping()
+        found = client(timeout=600)
+        found.ping()
     except (docker.errors.DockerException, OSError):
         return None
-    return client
+    return found
 
 
 def _start() -> None:

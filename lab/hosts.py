@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any, cast
 
 import docker
@@ -85,7 +87,7 @@ class Hosts:
             )
             container = self._client.containers.get(created["Id"])
             self._client.networks.get(vpc_network(self._lab)).connect(container, ipv4_address=spec.private_ip)
-            container.put_archive("/", _first_boot_files(spec, self._authority()))
+            container.put_archive("/", _first_boot_files(spec, self._authority(), self._lab.inside_cidr))
             self._boot(container)
         except Exception:
             self.remove(spec.instance_id)
@@ -201,10 +203,13 @@ def vpc_network(lab: Lab) -> str:
     return f"{lab.id}-vpc"
 
 
-def _first_boot_files(spec: Spec, authority: bytes) -> bytes:
-    """What cloud-init would write, the key pair's public key; the security groups' rules; and the registry's authority."""
+def _first_boot_files(spec: Spec, authority: bytes, inside: IPv4Network | None) -> bytes:
+    """What cloud-init would write, the key pair's public key; the security groups' rules; the registry's authority; and, if it is to be
+    another than by default, the network of the host's own engine."""
+    settings = {"bip": f"{inside[1]}/24", "default-address-pools": [{"base": str(inside), "size": 24}]} if inside else {}
     return _tar(
         [
+            *([("/etc/docker/daemon.json", json.dumps(settings).encode(), 0o644, 0)] if settings else []),
             ("/home/ubuntu/.ssh/authorized_keys", spec.public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
             (FILE, spec.door.encode(), 0o644, 0),
             # As Debian's kernel for clouds has them. The kernel here is the computer's own.

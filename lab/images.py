@@ -134,12 +134,22 @@ def _build(client: docker.DockerClient, name: str, parent: str, context: Path, r
     started = time.monotonic()
     report(f"building image {name}")
     try:
-        client.images.build(path=str(context), tag=tag, buildargs={"BASE": parent}, rm=True, forcerm=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            sent = _readable(context, Path(scratch) / "context")
+            client.images.build(path=str(sent), tag=tag, buildargs={"BASE": parent}, rm=True, forcerm=True)
     except docker.errors.BuildError as failure:
         lines = [entry["stream"].rstrip() for entry in failure.build_log if entry.get("stream", "").strip()]
         raise LabError("\n".join([f"The image {name} could not be built: {failure.msg}", *lines[-15:]])) from failure
     report(f"built image {name} in {time.monotonic() - started:.0f} s")
     return tag
+
+
+def _readable(context: Path, copy: Path) -> Path:
+    """Copy a build's context, so that all can read it in the image whatever the checkout's umask was, and return the copy."""
+    shutil.copytree(context, copy)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o111 else 0o644)
+    return copy
 
 
 def _filled_registry(client: docker.DockerClient, tags: Mapping[str, str], report: Report) -> str:

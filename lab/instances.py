@@ -156,6 +156,9 @@ class LabInstance(Instance):
                 raise
             else:
                 self._state = copy.copy(after)
+                # Groups that changed meanwhile are followed only now that it runs: on a slow computer a host takes longer than one answer.
+                with _following:
+                    self.follow_groups()
             finally:
                 save()
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def start(lab: Lab, host_image: str) -> Lab:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab", "serve", host_image],
             cwd=PROJECT,
+            env=_environment(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -57,6 +59,12 @@ def start(lab: Lab, host_image: str) -> Lab:
         time.sleep(0.1)
     lines = lab.log_file.read_text(errors="replace").strip().splitlines()[-5:]
     raise LabError("\n".join([f"The lab's EC2 API does not answer at {lab.endpoint}. The end of {lab.log_file}:", *lines]))
+
+
+def _environment(shell: Mapping[str, str]) -> dict[str, str]:
+    """The API's: moto stands on boto3, which fails at settings of AWS that are wrong. What Python is told is for other programs."""
+    kept = {name: value for name, value in shell.items() if not name.startswith(("AWS_", "BOTO_", "MOTO_", "PYTHON"))}
+    return kept | {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
 def stop() -> None:

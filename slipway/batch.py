@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from contextlib import ExitStack
@@ -19,6 +20,8 @@ from slipway.watch import LeftError
 
 #: For a run that the engine did not begin.
 NOT_BEGUN = 1
+#: Bytes of a notebook's name that its executed copy has.
+_LONGEST = 200
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,19 @@ class Job:
     @property
     def output(self) -> str:
         """The executed notebook, in the project's folder."""
-        return f"runs/{self.stamp}-{self.notebook.stem}.ipynb"
+        return f"runs/{self.stamp}{self._end}"
 
     def of(self, output: str) -> Job:
         """The same job with the output of a run of it."""
-        return replace(self, stamp=Path(output).name.removesuffix(f"-{self.notebook.stem}.ipynb"))
+        return replace(self, stamp=Path(output).name.removesuffix(self._end))
+
+    @property
+    def _end(self) -> str:
+        """How the output's name ends. A file's name may have 255 bytes, and the stamp and rsync's name meanwhile take some."""
+        stem = self.notebook.stem
+        while len(os.fsencode(stem)) > _LONGEST:
+            stem = stem[:-1]
+        return f"-{stem}.ipynb"
 
 
 def job(options: argparse.Namespace) -> Job:

@@ -24,9 +24,8 @@ from slipway import (
     standing,
     top,
     unfinished,
-    values,
 )
-from slipway.model import PROJECT, Exit, RefusalError, Result
+from slipway.model import Exit, RefusalError, Result
 from slipway.render import Progress
 
 
@@ -38,9 +37,6 @@ def main(argv: Sequence[str]) -> int:
         # Before they are read, its words say only that JSON is wanted.
         return plays.refused(argparse.Namespace(json="--json" in argv), str(refusal), refusal.code)
     try:
-        # These two run no playbook.
-        if options.command not in ("lab", "new"):
-            values.check_checkout(PROJECT)
         with _locked(options):
             return int(unfinished.first(options, _COMMANDS[options.command]))
     except RefusalError as refusal:

@@ -56,10 +56,12 @@ def failures() -> Iterator[None]:
     """What the lab or the engine under it refuses, as a line and an exit code."""
     from docker.errors import DockerException
 
-    from lab.config import LabError
+    from lab.config import BadInputError, LabError
 
     try:
         yield
+    except BadInputError as failure:
+        raise RefusalError(str(failure), Exit.BAD_INPUT) from failure
     except LabError as failure:
         raise RefusalError(str(failure), Exit.FAILED) from failure
     except DockerException as failure:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,14 +18,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 import ansible_runner
 
-from slipway import lock
-from slipway.model import PROJECT, STATE, Exit, Failure, Request, Result
+from slipway import environment, lock
+from slipway.model import PROJECT, STATE, Exit, Failure, RefusalError, Request, Result
 from slipway.values import as_data
 
+# Of the role that opens the tunnels: Ansible has it in a package of its own.
+ansible.module_utils.__path__.append(str(PROJECT / "roles" / "tunnel" / "module_utils"))
+from ansible.module_utils import tunnel_sockets as sockets  # noqa: E402 (found by the path above)
+
 _RUNS_KEPT = 20
-_NOT_BY_PROXY = ",".join(filter(None, [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "127.0.0.1,localhost"]))
 _OTHER_HOST = (
     "What answers at the machine's address is not the host that its console showed: its host key is another one. Nothing was sent. "
     "Find out why before anything else."
@@ -34,6 +39,8 @@ _HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key 
 _CODES = {"preflight": Exit.BAD_INPUT, "refusal": Exit.REFUSED, "alarm": Exit.NEEDS_A_PERSON}
 #: Ansible's words, where no password was given and where none fits.
 _VAULT_CLOSED = "no vault secrets"
+#: Its words where the file is not there, or is a folder.
+_VAULT_MISSING = "vault password file"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Event = Mapping[str, Any]
@@ -57,10 +64,14 @@ def run(request: Request, on_event: OnEvent) -> Result:
         on_event(event)
         return True
 
-    if request.target == "lab":
-        # boto3 fails where the shell's profile is not one of its configuration's, whatever credentials it is given.
-        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-            os.environ.pop(name, None)
+    try:
+        sockets_folder = sockets.folder()
+    except OSError as failure:
+        raise RefusalError(str(failure)) from failure
+    ours = environment.for_play(os.environ, request.target, bool(_encrypted(request.target)))
+    # ansible-runner starts from this process' own.
+    for name in set(os.environ) - set(ours):
+        del os.environ[name]
     started = time.monotonic()
     with _until_told() as canceled:
         runner = ansible_runner.run(
@@ -71,18 +82,18 @@ def run(request: Request, on_event: OnEvent) -> Result:
             inventory=str(PROJECT / "inventory" / request.target / "hosts.yml"),
             cmdline=" ".join(["--check --diff"] * request.check + [f"--skip-tags {request.skip}"] * bool(request.skip)) or None,
             envvars={
+                **ours,
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
                 "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
                 # ansible-runner adds its own, and this variable goes before ansible.cfg.
                 "ANSIBLE_CALLBACK_PLUGINS": str(PROJECT / "slipway" / "callback"),
                 # ansible-runner turns it off, and with it what each machine's SSH settings demand.
                 "ANSIBLE_HOST_KEY_CHECKING": "True",
+                # What the user has of plugins and collections, of other releases perhaps, is not looked at.
+                "ANSIBLE_HOME": str(PROJECT / ".ansible" / "home"),
+                "ANSIBLE_COLLECTIONS_PATH": sysconfig.get_path("purelib"),
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets_folder,
                 lock.SHARED: str(request.lock or ""),
-                # A proxy knows nothing of this machine's loopback, where the lab and the tunnel are.
-                "NO_PROXY": _NOT_BY_PROXY,
-                "no_proxy": _NOT_BY_PROXY,
-                # Ansible refuses to start without a UTF-8 locale, which a bare shell may not have.
-                "LC_ALL": "C.UTF-8",
             },
             suppress_env_files=True,
             quiet=True,
@@ -96,6 +107,9 @@ def run(request: Request, on_event: OnEvent) -> Result:
     result = parse(events, request.variables, status=runner.status, seconds=seconds, log=log, code=runner.rc)
     if result.failure and _VAULT_CLOSED in result.failure.reason:
         return replace(result, failure=replace(result.failure, reason=_vault_reason(request.target), code=Exit.BAD_INPUT))
+    if result.failure and _VAULT_MISSING in result.failure.reason:
+        reason = f"ANSIBLE_VAULT_PASSWORD_FILE: {result.failure.reason}"
+        return replace(result, failure=replace(result.failure, reason=reason, code=Exit.BAD_INPUT))
     return result
 
 
@@ -170,12 +184,16 @@ def _wrong_arguments(result: Mapping[str, Any], variables: Mapping[str, Any]) ->
 
 def _vault_reason(target: str) -> str:
     """Name the variables files that nobody can read. Ansible names none where a whole file is encrypted."""
-    files = sorted(path for path in (PROJECT / "inventory" / target).rglob("*") if path.is_file())
-    closed = [str(path.relative_to(PROJECT)) for path in files if b"$ANSIBLE_VAULT;" in path.read_bytes()]
-    named = ", ".join(closed) or "A variables file"
+    named = ", ".join(_encrypted(target)) or "A variables file"
     given = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
     password = f"the password in {given} does not fit" if given else "no password was given"
     return f"{named}: encrypted by Ansible Vault, and {password}. Allowed: ANSIBLE_VAULT_PASSWORD_FILE names a file with its password."
+
+
+def _encrypted(target: str) -> list[str]:
+    """The variables files that are encrypted by Ansible Vault, wholly or in part."""
+    files = sorted(path for path in (PROJECT / "inventory" / target).rglob("*") if path.is_file() and os.access(path, os.R_OK))
+    return [str(path.relative_to(PROJECT)) for path in files if b"$ANSIBLE_VAULT;" in path.read_bytes()]
 
 
 def _reason(result: Mapping[str, Any]) -> str:

@@ -24,18 +24,6 @@ def path(what: str, given: str | Path) -> str:
     return str(given)
 
 
-def check_checkout(folder: Path) -> None:
-    """Refuse a checkout in a folder whose name Ansible would evaluate: it takes where its roles lie for a text of the user's own.
-
-    (`RoleDefinition._load_role_path` of ansible-core 2.19.)
-    """
-    if marks := [mark for mark in ("{{", "{%", "{#", "$") if mark in str(folder)]:
-        text = (
-            f"This checkout lies in {str(folder)!r}, and Ansible would evaluate {marks[0]}. Allowed: a path without {{{{, {{%, {{# and $."
-        )
-        raise RefusalError(f"{text} Nothing was changed. Move the checkout.", Exit.BAD_INPUT)
-
-
 def as_data(variables: Mapping[str, Any]) -> str:
     """The variables as YAML that `ansible-playbook -e @FILE` takes as data. Raises RefusalError if one is not text of UTF-8."""
     for name, value in variables.items():

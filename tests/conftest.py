@@ -203,9 +203,9 @@ def ssh_group(ec2: Any, name: str) -> str:
 
 
 @contextlib.contextmanager
-def own_lab(folder: Path) -> Iterator[Checkout]:
+def own_lab(folder: Path, umask: int = 0) -> Iterator[Checkout]:
     """A copy of the project in a folder, with a lab of its own, which is removed at the end."""
-    here = copy_project(folder / "slipway")
+    here = copy_project(folder / "slipway", umask)
     yield here
     done = here.orchestrate("lab", "down", "--yes")
     assert done.returncode == 0, done.stderr
@@ -213,13 +213,13 @@ def own_lab(folder: Path) -> Iterator[Checkout]:
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A copy of the project in a folder whose name has a space and an accent."""
-    with own_lab(tmp_path_factory.mktemp("a chéckout")) as here:
+    """A copy of the project in a folder whose name has a space, an accent and a percent sign, as git makes it under umask 077."""
+    with own_lab(tmp_path_factory.mktemp("a chéckout%2F"), umask=0o077) as here:
         yield here
 
 
-def copy_project(path: Path) -> Checkout:
-    """Copy the files that git knows or would take."""
+def copy_project(path: Path, umask: int = 0) -> Checkout:
+    """Copy the files that git knows or would take, without the permissions of `umask`."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
@@ -228,6 +228,10 @@ def copy_project(path: Path) -> Checkout:
         if source.is_symlink() or source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+    for folder, _, files in os.walk(path):
+        for each in (Path(folder), *(Path(folder, file) for file in files)):
+            if not each.is_symlink():
+                each.chmod(each.stat().st_mode & 0o777 & ~umask)
     (path / ".venv").symlink_to(sys.prefix)
     # A tunnel that is closed for a while, in a resize, must find its port again: no two checkouts of a run choose the same ones.
     first = 10_000 + zlib.crc32(str(path).encode()) % 200 * 100

@@ -16,6 +16,7 @@ from tests.conftest import PROJECT
 
 def test_without_an_environment_one_line_names_the_command_that_makes_it(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "orchestrate.py", tmp_path)
+    shutil.copytree(PROJECT / "slipway", tmp_path / "slipway")
     done = subprocess.run(["/usr/bin/env", "python3", "orchestrate.py", "status"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1

@@ -27,6 +27,7 @@ def load(name: str, folder: str) -> ModuleType:
 
 
 rules = load("tunnel_port", "module_utils")
+sockets = load("tunnel_sockets", "module_utils")
 tunnel = load("ssh_tunnel", "library")
 
 
@@ -142,3 +143,19 @@ def test_a_port_is_a_number_that_needs_no_privilege(word: str) -> None:
 
 def test_the_port_reaches_the_role() -> None:
     assert arguments.variables(arguments.parse(["open", "--local-port", "9000"])) == {"tunnel_wanted_port": 9000}
+
+
+@pytest.mark.parametrize(
+    ("home", "place"),
+    [
+        ("/root", "/root/.ssh"),
+        ("/home/mé", "/home/mé/.ssh"),
+        # ssh reads %h and the like, variables and quotes in it; and a socket's path has an end.
+        *((f"/home/a{mark}b", "/tmp/slipway-7") for mark in ("%", " ", "'", "{", "$", '"')),  # noqa: S108 (not made here)
+        (f"/home/{'x' * 58}", f"/home/{'x' * 58}/.ssh"),
+        (f"/home/{'x' * 59}", "/tmp/slipway-7"),  # noqa: S108 (not made here)
+        (f"/home/{'é' * 30}", "/tmp/slipway-7"),  # noqa: S108 (not made here)
+    ],
+)
+def test_sockets_lie_where_ssh_can_use_them(home: str, place: str) -> None:
+    assert sockets.place(home, 7) == place

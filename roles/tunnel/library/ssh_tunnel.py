@@ -45,6 +45,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.tunnel_port import candidates, refusal, told
+from ansible.module_utils.tunnel_sockets import folder
 
 # A proxy knows nothing of this machine's loopback.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -84,9 +85,8 @@ class Tunnel:
         #: Ports that other programs have, and that would have come before the one that was chosen.
         self.taken: list[int] = []
         self.memory = Path(params["state_dir"]) / "tunnel.json"
-        # A socket's path may have 107 bytes, and the state folder may lie deep.
         name = hashlib.sha256(os.path.abspath(self.memory).encode()).hexdigest()[:12]
-        self.control = Path.home() / ".ssh" / f"slipway-{name}"
+        self.control = Path(folder()) / f"slipway-{name}"
         self.ssh = ["ssh", "-F", params["ssh_config"], "-S", str(self.control)]
         try:
             self.remembered = json.loads(self.memory.read_text())
@@ -105,10 +105,10 @@ class Tunnel:
         """The ports of the other tunnels: one that is closed for a while comes back to its own."""
         found = set()
         # Not Path.rglob, which ends with an error where another machine's folder is removed meanwhile.
-        for folder, _, files in os.walk(self.params["beside"] or self.memory.parent.parent):
-            if self.memory.name in files and Path(folder, self.memory.name) != self.memory:
+        for place, _, files in os.walk(self.params["beside"] or self.memory.parent.parent):
+            if self.memory.name in files and Path(place, self.memory.name) != self.memory:
                 with suppress(OSError, ValueError):
-                    found.add(json.loads(Path(folder, self.memory.name).read_text()).get("port"))
+                    found.add(json.loads(Path(place, self.memory.name).read_text()).get("port"))
         return found
 
     def address(self) -> str:
@@ -191,7 +191,6 @@ class Tunnel:
 
     def forward(self) -> None:
         """Start ssh in the background. Raises OSError with its last line where it cannot connect."""
-        self.control.parent.mkdir(mode=0o700, exist_ok=True)
         self.memory.parent.mkdir(mode=0o700, exist_ok=True)
         log = self.memory.with_name("tunnel.log")
         log.unlink(missing_ok=True)
@@ -226,7 +225,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    tunnel = Tunnel(module.params)
+    try:
+        tunnel = Tunnel(module.params)
+    except OSError as failure:
+        module.fail_json(msg=str(failure), exit_code=3)
     state = module.params["state"]
     there = os.path.exists(module.params["ssh_config"])
     # An ssh whose machine was rebooted under it is alive for a while, and answers nothing.
