@@ -86,8 +86,8 @@ def test_each_server_runs_as_a_user_of_its_own(machine: Checkout) -> None:
     first = int(re.search(r"^slipway ([0-9]+)$", machine.on_host("cat /etc/slipway/uids"), re.MULTILINE)[1])  # type: ignore[index]
     users = {"jupyter": 1000, "redis": first + 1, "mongo": first + 2, "postgres": first + 3}
     for service, user in users.items():
-        said = machine.on_host(f"docker top slipway-{service}-1 -eo uid").split()[1:]
-        assert set(said) == {str(user)}, service
+        said = machine.on_host(f"docker top slipway-{service}-1 -eo pid,uid").splitlines()[1:]
+        assert {line.split()[1] for line in said} == {str(user)}, service
     for volume, service in (("redis_data", "redis"), ("mongo_data", "mongo"), ("mongo_config", "mongo"), ("postgres_data", "postgres")):
         found = machine.on_host(f"sudo find /var/lib/docker/volumes/slipway_{volume}/_data -printf '%U:%G\\n' | sort -u").split()
         assert found == [f"{users[service]}:{users[service]}"], volume

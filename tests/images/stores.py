@@ -22,7 +22,7 @@ PASSWORD = "p" * 32
 #: What ends well as soon as a store takes writes: sooner than Compose's next look at its health.
 READY = {
     "mongo": '[ "$(bash /slipway/state.sh)" = primary ] && [ "$(cat /data/db/slipway_rights)" = "$MONGO_RIGHTS" ]',
-    "postgres": "pg_isready --quiet --host=127.0.0.1",
+    "postgres": "pg_isready --quiet --host=127.0.0.1 --username=slipway",
     "redis": "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli ping | grep -q PONG",
 }
 

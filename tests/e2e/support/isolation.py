@@ -111,10 +111,10 @@ def closed(here: Checkout, project: str, beyond: Other) -> None:
 def users(here: Checkout, project: str) -> set[str]:
     """The ids as which a project's stores run, from their first process on."""
     return {
-        uid
+        line.split()[1]
         for each in _inspected(here, project)
         if each["Config"]["Labels"]["com.docker.compose.service"] != "jupyter"
-        for uid in here.on_host(f"docker top {each['Id']} -eo uid").split()[1:]
+        for line in here.on_host(f"docker top {each['Id']} -eo pid,uid").splitlines()[1:]
     }
 
 
