@@ -66,9 +66,9 @@ print(mongo.other.orders.count_documents({}), mongo.other.validate_collection("o
 """
 MUST_NOT_REDIS = [
     "CONFIG GET dir", "CONFIG SET dir /data", "CONFIG REWRITE", "CONFIG HELP", "MODULE LIST", "MODULE LOAD /data/x.so", "ACL WHOAMI",
-    "ACL SETUSER second on nopass ~* +@all", "ACL LIST", "ACL HELP", "REPLICAOF 192.0.2.1 6379", "SLAVEOF NO ONE", "SHUTDOWN NOSAVE", "DEBUG SLEEP 0",
-    "DEBUG HELP", "MIGRATE 192.0.2.1 6379 key 0 100", "FAILOVER", "CLUSTER INFO", "CLUSTER MEET 192.0.2.1 6379", "SYNC", "PSYNC ? -1",
-    "REPLCONF listening-port 1", "CLIENT PAUSE 100", "CLIENT NO-EVICT on", "PFSELFTEST", "RESTORE-ASKING key 0 x",
+    "ACL SETUSER second on nopass ~* +@all", "ACL LIST", "ACL HELP", "REPLICAOF 192.0.2.1 6379", "SLAVEOF NO ONE", "SHUTDOWN NOSAVE",
+    "DEBUG SLEEP 0", "DEBUG HELP", "MIGRATE 192.0.2.1 6379 key 0 100", "FAILOVER", "CLUSTER INFO", "CLUSTER MEET 192.0.2.1 6379",
+    "SYNC", "PSYNC ? -1", "REPLCONF listening-port 1", "CLIENT PAUSE 100", "CLIENT NO-EVICT on", "PFSELFTEST", "RESTORE-ASKING key 0 x",
 ]  # fmt: skip
 REDIS = """
 said = {}
@@ -88,8 +88,10 @@ print(json.dumps(said))
 MAY_REDIS = """
 cache.set("a", 1); cache.rpush("l", 3, 1, 2)
 print(cache.keys("*") != [], cache.sort("l"), cache.info("server")["redis_version"] > "7", len(cache.client_list()) > 0,
-      cache.restore("b", 0, cache.dump("a")), cache.eval("return redis.call('get', KEYS[1])", 1, "b"), cache.bgrewriteaof(), cache.slowlog_get(1) is not None,
-      cache.memory_usage("a") > 0, cache.function_load("#!lua name=mine\\nredis.register_function('f', function() return 1 end)"), cache.fcall("f", 0),
+      cache.restore("b", 0, cache.dump("a")), cache.eval("return redis.call('get', KEYS[1])", 1, "b"), cache.bgrewriteaof(),
+      cache.slowlog_get(1) is not None, cache.memory_usage("a") > 0,
+      cache.function_load("#!lua name=mine\\nredis.register_function('f', function() return 1 end)"),
+      cache.fcall("f", 0),
       cache.pubsub_channels(), cache.flushdb(), cache.dbsize())
 """
 
@@ -113,7 +115,13 @@ def test_mongodb_is_read_written_and_administered_but_nobody_becomes_root(stores
 
 def test_redis_gives_the_data_and_no_more(stores: Stores) -> None:
     said = json.loads(stores.python(CONNECT + REDIS % MUST_NOT_REDIS))
-    refused = ("this user has no permissions", "can't run this command", "not allowed from script", "command not allowed", "Unknown Redis command")
+    refused = (
+        "this user has no permissions",
+        "can't run this command",
+        "not allowed from script",
+        "command not allowed",
+        "Unknown Redis command",
+    )
     assert {line: words for line, words in said.items() if not any(word in words for word in refused)} == {}
     done = stores.python(CONNECT + MAY_REDIS)
     assert done == "True [b'1', b'2', b'3'] True True b'OK' b'1' True True True mine 1 [] True 0", done

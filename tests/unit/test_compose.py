@@ -47,7 +47,9 @@ def test_no_mount_begins_at_what_a_notebook_can_move(path: Path) -> None:
     binds = {mount.split(":")[0] for mount in mounts if isinstance(mount, str) and mount.startswith((".", "/", "~"))}
     assert binds <= SOURCES
     assert [mount for mount in mounts if not isinstance(mount, str) and mount["type"] != "volume"] == []
-    assert {each["file"] for each in found.get("secrets", {}).values()} <= {f"./secrets/{store}_password" for store in ("mongo", "postgres", "redis")}
+    assert {each["file"] for each in found.get("secrets", {}).values()} <= {
+        f"./secrets/{store}_password" for store in ("mongo", "postgres", "redis")
+    }
     for each in found["services"].values():
         assert not {"privileged", "pid", "ipc", "userns_mode", "network_mode", "devices", "cap_add", "volumes_from"} & each.keys()
 

@@ -64,10 +64,19 @@ def test_there_is_an_end_of_them() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["mine", "mine 5", f"mine {FIRST + 1}", f"mine -{FIRST}", f"MINE {FIRST}", f"mine {FIRST}\nmine {nth(1)}", f"mine {FIRST}\nother {FIRST}", "{}"],
+    [
+        "mine",
+        "mine 5",
+        f"mine {FIRST + 1}",
+        f"mine -{FIRST}",
+        f"MINE {FIRST}",
+        f"mine {FIRST}\nmine {nth(1)}",
+        f"mine {FIRST}\nother {FIRST}",
+        "{}",
+    ],
 )
 def test_a_record_that_cannot_be_read_gives_nothing_away(line: str) -> None:
-    with pytest.raises(rules.RecordError, match="line [12] is"):
+    with pytest.raises(rules.RecordError, match=r"line [12] is"):
         rules.read(f"{line}\n")
 
 

@@ -105,9 +105,13 @@ def main() -> None:
         with alone():
             module.exit_json(**done(module.params, check=False))
     except RecordError as wrong:
-        module.fail_json(msg=f"{RECORD}: {wrong}. Nothing was changed. Mend that line, or remove the file: the volumes' owners say the same.")
+        module.fail_json(
+            msg=f"{RECORD}: {wrong}. Nothing was changed. Mend that line, or remove the file: by the volumes it is found again."
+        )
     except (OwnerError, DockerError, OSError, http.client.HTTPException) as failure:
-        module.fail_json(msg=f"The stores' volumes could not be given to their own users: {failure}. The same command again goes on with it.")
+        module.fail_json(
+            msg=f"The stores' volumes could not be given to their users: {failure}. The same command again goes on."
+        )
 
 
 if __name__ == "__main__":

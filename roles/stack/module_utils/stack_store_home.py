@@ -73,8 +73,9 @@ for line in sys.stdin:
 
 
 class Home(Session):
-    """By Python, in a container of Jupyter's image that may read everything, and change nothing: what it sees is read-only. The image is the
-    project's: with DAC_READ_SEARCH it could open every file of the host by its number (open_by_handle_at).
+    """By Python, in a container of Jupyter's image that may read everything, and change nothing: what it sees is read-only.
+
+    The image is the project's: with DAC_READ_SEARCH it could open every file of the host by its number (open_by_handle_at).
     """
 
     def __init__(self, container: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def read(text: str) -> dict[str, int]:
             continue
         match = _LINE.fullmatch(line)
         if not match or match[1] in found or block(int(match[2])) != int(match[2]) or int(match[2]) in found.values():
-            raise RecordError(f"line {number} is {ascii(line[:80])}; a line is a stack's name and the first of its {SIZE} ids, both once")
+            raise RecordError(f"line {number} is {line[:80]!a}; a line is a stack's name and the first of its {SIZE} ids, both once")
         found[match[1]] = int(match[2])
     return found
 

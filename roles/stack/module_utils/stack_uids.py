@@ -83,7 +83,7 @@ def give(name: str, store: str, uid: int) -> bool:
                 os.chown(entry, uid, uid, dir_fd=parent, follow_symlinks=False)
             # What is on the disk then is whole.
             os.sync()
-            if new or not os.listdir(top):
+            if new:
                 os.fchmod(top, _NEW_MODE)
             os.fchown(top, uid, uid)
             changed = True
@@ -98,7 +98,9 @@ def _there(name: str, key: str, volume: str) -> tuple[str, bool]:
     try:
         facts = Engine().ask(f"/volumes/{volume}")
     except GoneError:
-        labels = [word for what, value in (("project", name), ("volume", key)) for word in ("--label", f"com.docker.compose.{what}={value}")]
+        labels = [
+            word for what, value in (("project", name), ("volume", key)) for word in ("--label", f"com.docker.compose.{what}={value}")
+        ]
         docker("volume", "create", *labels, volume)
         facts, new = Engine().ask(f"/volumes/{volume}"), True
     if facts["Driver"] != "local" or facts["Options"]:

@@ -16,7 +16,7 @@ TRY = r"""
 import glob, json, os, socket, sys
 
 asked = json.loads({asked!r})
-ways = ["", *glob.glob("/proc/[0-9]*/root"), *glob.glob("/proc/[0-9]*/cwd"), "/proc/self/fd/9", "/data", "/project", "/home/jovyan/work/data"]
+ways = ["", *glob.glob("/proc/[0-9]*/root"), *glob.glob("/proc/[0-9]*/cwd"), "/proc/self/fd/9", "/home/jovyan/work/data"]
 try:
     # A folder that was open before: /proc/self/fd/9/../../.. is what lies above it.
     os.dup2(os.open("/home/jovyan/work", os.O_RDONLY), 9)
@@ -73,10 +73,18 @@ PORTS = {"redis": 6379, "mongo": 27017, "postgres": 5432, "jupyter": 8888}
 
 def other(here: Checkout, project: str) -> Other:
     """What there is of a project, with a file in its work/ and one of the host's own."""
-    files = [f"/home/ubuntu/projects/{project}/work/mine.txt", "/root/mine.txt", "/etc/shadow", "/var/run/docker.sock", "/home/ubuntu/.ssh/authorized_keys"]
+    # In runs/, which no sync touches.
+    files = [
+        f"/home/ubuntu/projects/{project}/work/runs/mine.txt",
+        "/root/mine.txt",
+        "/etc/shadow",
+        "/var/run/docker.sock",
+        "/home/ubuntu/.ssh/authorized_keys",
+    ]
+    here.on_host(f"mkdir -p {files[0].removesuffix('/mine.txt')}")
     here.on_host(f"echo secret | tee {files[0]} | sudo tee {files[1]} > /dev/null && chmod 600 {files[0]}")
     files += here.on_host(f"ls -d ~/projects/{project}/secrets/*").split()
-    files += here.on_host(f"sudo find /var/lib/docker/volumes/{project}_*/_data -type f -size +0 | head -n 40").split()
+    files += here.on_host(f"sudo sh -c 'find /var/lib/docker/volumes/{project}_*_data/_data -type f -size +0 | head -n 20'").split()
     inspected = _inspected(here, project)
     addresses = [
         (network["IPAddress"], PORTS[each["Config"]["Labels"]["com.docker.compose.service"]])
@@ -101,11 +109,10 @@ def closed(here: Checkout, project: str, beyond: Other) -> None:
         said = here.on_host(f"docker exec --interactive {each['Id']} sh -s", stdin=script)
         assert said.split("\n") == [f"user {user}", ""], service
         # As if it had got out of its container: to its user nothing of the host is open that is another one's.
-        outside = [*beyond.files, *(f"/proc/{process}/root/" for process in beyond.processes)]
-        tried = "".join(f"ls -d {way}* >&2 && echo {way}\n" for way in outside if way.endswith("/"))
-        tried += "".join(f"head -c 1 {path} >&2 && echo {path}\ntrue >> {path} && echo {path}\n" for path in outside if not path.endswith("/"))
-        tried += "".join(f"kill -0 {process} && echo {process}\n" for process in beyond.processes)
-        assert here.on_host(f"sudo setpriv --reuid={user} --regid={user} --clear-groups sh -s 2> /dev/null || true", stdin=tried) == "", service
+        tried = [f"head -c 1 {path} >&2 && echo {path}\ntrue >> {path} && echo {path}" for path in map(shlex.quote, beyond.files)]
+        tried += [f"ls -d /proc/{number}/root/* >&2 && echo {number}\nkill -0 {number} && echo {number}" for number in beyond.processes]
+        outside = f"sudo setpriv --reuid={user} --regid={user} --clear-groups sh -s 2> /dev/null || true"
+        assert here.on_host(outside, stdin="\n".join(tried)) == "", service
 
 
 def users(here: Checkout, project: str) -> set[str]:
