@@ -109,9 +109,7 @@ def main() -> None:
             msg=f"{RECORD}: {wrong}. Nothing was changed. Mend that line, or remove the file: by the volumes it is found again."
         )
     except (OwnerError, DockerError, OSError, http.client.HTTPException) as failure:
-        module.fail_json(
-            msg=f"The stores' volumes could not be given to their users: {failure}. The same command again goes on."
-        )
+        module.fail_json(msg=f"The stores' volumes could not be given to their users: {failure}. The same command again goes on.")
 
 
 if __name__ == "__main__":
