@@ -36,7 +36,7 @@ def test_every_service_runs_from_its_first_process_as_a_user_without_rights(name
 
 
 #: Of what a fragment may mount; each is the user ubuntu's, and work/ alone can be written to from a container.
-SOURCES = {"./work", "./secrets", "./batch", "./mongo", "./postgres", "./postgres/init", "./redis"}
+SOURCES = {"./work", "./secrets", "./batch", "./mongo", "./postgres", "./postgres/init", "./redis", "./seeds/data", "./seeds/project"}
 
 
 @pytest.mark.parametrize("path", [path for path in FRAGMENTS if "seeded" not in path.name], ids=lambda path: path.name)
