@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,15 +12,7 @@ from tests.conftest import Checkout
 
 pytestmark = pytest.mark.xdist_group("machine")
 
-#: The capabilities of a store's entry point: it gives the volume to the server's user, and becomes that user.
-BECOMES_ITS_USER = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}
-CAPABILITIES: dict[str, set[str]] = {
-    "jupyter": set(),
-    "redis": BECOMES_ITS_USER,
-    "mongo": BECOMES_ITS_USER,
-    "postgres": BECOMES_ITS_USER,
-}
-SERVICES = sorted(CAPABILITIES)
+SERVICES = ["jupyter", "mongo", "postgres", "redis"]
 #: Folders of the stack on the machine that a container may see, and how.
 MOUNTS = {
     "/home/ubuntu/slipway/work": True,
@@ -53,7 +46,7 @@ def test_privileges(inspected: dict[str, dict[str, Any]], service: str) -> None:
     host = inspected[service]["HostConfig"]
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["CapDrop"] == ["ALL"]
-    assert {name.removeprefix("CAP_") for name in host["CapAdd"] or []} == CAPABILITIES[service]
+    assert not host["CapAdd"]
     assert host["Privileged"] is False
     assert host["Devices"] in (None, [])
     assert {host[mode] for mode in ("PidMode", "UTSMode", "UsernsMode", "CgroupParent")} == {""}
@@ -89,10 +82,16 @@ def test_network_and_ports(inspected: dict[str, dict[str, Any]], service: str) -
 
 
 def test_each_server_runs_as_a_user_of_its_own(machine: Checkout) -> None:
-    for service in SERVICES:
-        said = machine.on_host(f"docker top slipway-{service}-1 -eo pid,uid,comm").splitlines()[1:]
-        servers = {line.split()[1] for line in said if line.split()[2] not in ("tini", "docker-init")}
-        assert "0" not in servers, said
+    """From the first process on, none of which is root or another store's user. To that user alone belongs what its volume holds."""
+    first = int(re.search(r"^slipway ([0-9]+)$", machine.on_host("cat /etc/slipway/uids"), re.MULTILINE)[1])  # type: ignore[index]
+    users = {"jupyter": 1000, "redis": first + 1, "mongo": first + 2, "postgres": first + 3}
+    for service, user in users.items():
+        said = machine.on_host(f"docker top slipway-{service}-1 -eo pid,uid").splitlines()[1:]
+        assert {line.split()[1] for line in said} == {str(user)}, service
+    for volume, service in (("redis_data", "redis"), ("mongo_data", "mongo"), ("mongo_config", "mongo"), ("postgres_data", "postgres")):
+        found = machine.on_host(f"sudo find /var/lib/docker/volumes/slipway_{volume}/_data -printf '%U:%G\\n' | sort -u").split()
+        assert found == [f"{users[service]}:{users[service]}"], volume
+    assert machine.on_host("stat --format '%a %U' /etc/slipway /etc/slipway/uids").split() == ["755", "root", "644", "root"]
 
 
 def test_no_process_stays_defunct(machine: Checkout) -> None:
@@ -102,12 +101,11 @@ def test_no_process_stays_defunct(machine: Checkout) -> None:
         assert [line for line in said if line.split()[1].startswith("Z")] == [], service
 
 
-def test_no_server_keeps_a_capability(machine: Checkout) -> None:
-    """The entry point has some; it ends when the server starts."""
+def test_no_server_has_a_capability(machine: Checkout) -> None:
     for service in SERVICES:
         said = machine.on_host(f"docker exec slipway-{service}-1 cat /proc/1/status")
         fields = dict(line.split(":", 1) for line in said.splitlines())
-        assert int(fields["CapEff"], 16) == 0, service
+        assert {int(fields[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}, service
         assert fields["NoNewPrivs"].strip() == "1"
 
 

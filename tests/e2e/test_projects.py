@@ -14,6 +14,7 @@ import yaml
 
 from slipway import lock
 from tests.conftest import Checkout
+from tests.e2e.support import isolation
 from tests.e2e.support.interruptions import started
 from tests.e2e.support.projects import make, python, run
 from tests.e2e.support.refusals import changes
@@ -53,6 +54,9 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
     }
     assert len(passwords) == 2
     assert "could not translate host name" in python(projects, "right", STRANGER)
+    assert not isolation.users(projects, "left") & (isolation.users(projects, "right") | {"0", "999", "1000"})
+    for name, beyond in (("left", "right"), ("right", "left")):
+        isolation.closed(projects, name, isolation.other(projects, beyond))
     before = projects.on_host("docker ps --quiet --no-trunc --filter name=right-")
     projects.answer("rest", "left")
     resting = projects.answer("status", "left")

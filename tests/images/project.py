@@ -21,6 +21,7 @@ import docker.errors
 import nbformat
 
 from tests.conftest import PROJECT
+from tests.images import owned
 from tests.images.boxes import Box
 from tests.modules import load
 
@@ -178,6 +179,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
         "JUPYTER_BASE_IMAGE": image("jupyter"),
         "JUPYTER_IMAGE": image("common"),
         "REDIS_IMAGE": image("redis"),
+        **owned.settings(["redis"]),
         "REDIS_MEMORY": "48m",
         "REDIS_MAXMEMORY": "36mb",
         "WORKER_MEMORY": "112m",
@@ -192,6 +194,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     try:
         # As the role does before Compose starts anything.
         home.bring(made.name, image("common"))
+        owned.give(client, image, made.name, ["redis"])
         for command in ("up --detach redis worker monitor", f"run --detach --name {made.name}-shell batch sleep 600"):
             done = made.compose(*command.split())
             assert done.returncode == 0, done.stderr

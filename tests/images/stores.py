@@ -15,13 +15,14 @@ from typing import Any
 import docker
 
 from tests.conftest import PROJECT
+from tests.images import owned
 from tests.images.boxes import LABELS, Box
 
 PASSWORD = "p" * 32
 #: What ends well as soon as a store takes writes: sooner than Compose's next look at its health.
 READY = {
-    "mongo": '[ "$(bash /slipway/state.sh)" = primary ]',
-    "postgres": "pg_isready --quiet --host=127.0.0.1",
+    "mongo": '[ "$(bash /slipway/state.sh)" = primary ] && [ "$(cat /data/db/slipway_rights)" = "$MONGO_RIGHTS" ]',
+    "postgres": "pg_isready --quiet --host=127.0.0.1 --username=slipway",
     "redis": "REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli ping | grep -q PONG",
 }
 
@@ -67,6 +68,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     name = f"slipway-test-{uuid.uuid4().hex[:8]}"
     settings: dict[str, Any] = {"COMPOSE_PROJECT_NAME": name, "COMPOSE_FILE": ":".join(f"compose.{each}.yml" for each in services)}
     settings |= {f"{each.upper()}_IMAGE": image(each) for each in services}
+    settings |= owned.settings(services)
     settings |= {"MONGO_MEMORY": "252m", "MONGO_CACHE": "100M", "REDIS_MEMORY": "60m", "REDIS_MAXMEMORY": "45mb"}
     settings |= {"POSTGRES_MEMORY": "124m", "POSTGRES_SHARED_BUFFERS": "31MB"}
     (folder / ".env").write_text("".join(f"{key}={value}\n" for key, value in (settings | more).items()))
@@ -78,6 +80,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     )
     made = Stores(folder, name, client, Box(shell))
     try:
+        owned.give(client, image, name, services)
         made.compose("create")
         network.disconnect(shell)
         client.networks.get(f"{name}_default").connect(shell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -104,20 +105,46 @@ def fingerprint(stores: Stores) -> str:
         return str(readers.take()["mongo"]["said"])
 
 
-def test_mongo_that_was_no_replica_set_becomes_one_with_what_it_holds(
-    client: docker.DockerClient, image: Callable[[str], str], tmp_path: Path
+#: How the version before started a replica set, whose user slipway was root.
+BEFORE = """
+base64 -w 0 < /dev/urandom | head -c 64 > /dev/shm/mongo.key
+chmod 400 /dev/shm/mongo.key
+(until [[ $(bash /slipway/state.sh) == none ]] && mongosh --quiet admin --eval '
+  db.auth("slipway", require("fs").readFileSync("/run/secrets/mongo_password", "utf8"));
+  rs.initiate({_id: "slipway", members: [{_id: 0, host: "mongo:27017"}]})'; do sleep 1; done) &
+exec docker-entrypoint.sh "$@" --replSet slipway --keyFile /dev/shm/mongo.key
+"""
+#: What an earlier version gave mongod's image to make the user slipway of: it was root.
+ROOT = """    environment:
+      MONGO_INITDB_ROOT_USERNAME: slipway
+      MONGO_INITDB_ROOT_PASSWORD_FILE: /run/secrets/mongo_password
+"""
+
+
+@pytest.mark.parametrize("was", ["no replica set", "a replica set"])
+def test_mongo_of_an_earlier_version_becomes_as_it_is_now_with_what_it_holds(
+    client: docker.DockerClient, image: Callable[[str], str], tmp_path: Path, was: str
 ) -> None:
+    """Its user slipway was root, and is so no more: for a fingerprint nothing has changed by that."""
     with running(client, image, tmp_path / "stack", "mongo") as made:
         files, now = made.folder / "compose.mongo.yml", (made.folder / "compose.mongo.yml").read_text()
-        before = now.replace("    entrypoint: [bash, /slipway/start.sh]\n", "").replace(
-            '[ "$$(bash /slipway/state.sh)" = primary ]', "true"
-        )
+        before = re.sub(r"    environment:\n.*?\n(?=    volumes:)", ROOT, now, flags=re.DOTALL)
+        before = re.sub(r"test: \[CMD-SHELL.*", 'test: ["CMD", "true"]', before)
+        if was == "no replica set":
+            before = before.replace("    entrypoint: [bash, /slipway/start.sh]\n", "")
+        else:
+            (made.folder / "mongo" / "before.sh").write_text(BEFORE)
+            before = before.replace("/slipway/start.sh", "/slipway/before.sh")
         assert before != now
         files.write_text(before)
         made.compose("up", "--detach")
         notes = CONNECT.split("cache =")[0].replace("psycopg2, pymongo, redis", "pymongo") + CONNECT.splitlines()[5] + "\n"
         made.box("mongo").wait("bash", "-c", "grep -q mongod /proc/1/comm && exec 3<> /dev/tcp/$HOSTNAME/27017")
-        made.python(notes + "mongo.demo.notes.insert_one({'_id': 1})\nassert 'setName' not in mongo.admin.command('hello')")
+        if was == "a replica set":
+            made.box("mongo").wait("bash", "-c", '[ "$(bash /slipway/state.sh)" = primary ]')
+        made.python(notes + "mongo.demo.notes.insert_one({'_id': 1})")
+        rights = notes + "print(sorted(each['role'] for each in mongo.admin.command('usersInfo', 'slipway')['users'][0]['roles']))"
+        assert made.python(rights) == "['root']"
         before_it = fingerprint(made)
         files.write_text(now)
         made.compose("up", "--detach")
@@ -125,6 +152,8 @@ def test_mongo_that_was_no_replica_set_becomes_one_with_what_it_holds(
         assert fingerprint(made) == before_it
         made.ready("mongo")
         assert made.python(notes + "print(*mongo.demo.notes.find(), mongo.admin.command('hello')['setName'])") == "{'_id': 1} slipway"
+        assert made.python(rights) == "['clusterMonitor', 'dbAdminAnyDatabase', 'readWriteAnyDatabase']"
+        assert fingerprint(made) == before_it
         # And by itself after a restart.
         made.compose("restart", "mongo")
         made.ready("mongo")

@@ -192,13 +192,16 @@ def test_a_worker_without_redis_goes_on_with_its_job_and_says_why(project: Proje
 def test_a_result_waits_until_a_full_redis_has_room(project: Project) -> None:
     job = begin(project, "full", 3)
     box = host(project, "full")
-    redis(project, "config", "set", "maxmemory", "1mb")
+    fill = ("eval", "return redis.call('set', KEYS[1], string.rep('x', 1000000))", "1")
+    fillers = [f"filler:{number}" for number in range(48)]
     try:
+        # Its 36 MB: what has no room is refused.
+        assert "OOM" in "".join(redis(project, *fill, name) for name in fillers)
         project.until(lambda: "Redis is full" in check(box), seconds=60)
         project.until(lambda: check(box).startswith("unhealthy"), seconds=60)
         assert box.container.attrs["RestartCount"] == 0
     finally:
-        redis(project, "config", "set", "maxmemory", "36mb")
+        redis(project, "unlink", *fillers)
     project.until(lambda: state(project, job) == "finished", seconds=40)
     assert [what for what, _ in project.marks("full")] == ["begin", "end"]
     project.until(lambda: check(box).startswith("healthy"), seconds=40)

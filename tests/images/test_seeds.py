@@ -67,8 +67,12 @@ def postgres(start: Callable[..., Box]) -> Callable[..., Box]:
         files |= {f"/slipway/{name}": ((HERE / name).read_text(), 0o644) for name in ("start.sh", "transaction.sql")}
         files |= {"/docker-entrypoint-initdb.d/project.sh": ((HERE / "init" / "project.sh").read_text(), 0o644)}
         environment = {"POSTGRES_USER": "slipway", "POSTGRES_PASSWORD": "x"}
-        # As compose.postgres.yml has it.
-        least = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+        # The image's own user here: the role gives it one of the stack's, and the volume to that.
+        least = {
+            "cap_drop": ["ALL"],
+            "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
+            "tmpfs": {"/seeds": "uid=999,mode=755"},
+        }
         return start("postgres", *COMMAND, files=files, environment=environment, entrypoint=["sh", "/slipway/start.sh"], **least, **options)
 
     return make

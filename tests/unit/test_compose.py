@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from tests.conftest import PROJECT
 
+FRAGMENTS = sorted((PROJECT / "roles/stack/files/compose").glob("compose.*.yml"))
 SERVICES = ("batch", "jupyter", "mongo", "monitor", "postgres", "redis", "worker")
 
 
@@ -28,6 +30,35 @@ def test_remove_knows_every_volume_that_a_project_can_have() -> None:
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_writes_a_core_file(name: str) -> None:
     assert service(name)["ulimits"] == {"core": 0}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_runs_from_its_first_process_as_a_user_without_rights(name: str) -> None:
+    """Whatever the image names: a project's own Dockerfile may end as root."""
+    found, own = service(name), f"${{{name.upper()}_UID:?}}"
+    assert found["user"] == (f"{own}:{own}" if name in ("mongo", "postgres", "redis") else "1000:100")
+    assert found["cap_drop"] == ["ALL"]
+    assert "cap_add" not in found
+    assert found["security_opt"] == ["no-new-privileges:true"]
+
+
+#: Of what a fragment may mount; each is the user ubuntu's, and work/ alone can be written to from a container.
+SOURCES = {"./work", "./secrets", "./batch", "./mongo", "./postgres", "./postgres/init", "./redis", "./seeds/data", "./seeds/project"}
+
+
+@pytest.mark.parametrize("path", [path for path in FRAGMENTS if "seeded" not in path.name], ids=lambda path: path.name)
+def test_no_mount_begins_at_what_a_notebook_can_move(path: Path) -> None:
+    """A folder below work/ could be a link to another one by the time when the engine resolves it."""
+    found = yaml.safe_load(path.read_text())
+    mounts = [mount for each in found["services"].values() for mount in each.get("volumes", [])]
+    binds = {mount.split(":")[0] for mount in mounts if isinstance(mount, str) and mount.startswith((".", "/", "~"))}
+    assert binds <= SOURCES
+    assert [mount for mount in mounts if not isinstance(mount, str) and mount["type"] != "volume"] == []
+    assert {each["file"] for each in found.get("secrets", {}).values()} <= {
+        f"./secrets/{store}_password" for store in ("mongo", "postgres", "redis")
+    }
+    for each in found["services"].values():
+        assert not {"privileged", "pid", "ipc", "userns_mode", "network_mode", "devices", "cap_add", "volumes_from"} & each.keys()
 
 
 @pytest.mark.parametrize("name", ["batch", "jupyter", "postgres", "worker"])

@@ -18,6 +18,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 from tests.conftest import PROJECT
+from tests.modules import load
 
 ROLE = PROJECT / "roles" / "stack"
 SERVICES = ("jupyter", "redis", "mongo", "postgres")
@@ -36,6 +37,7 @@ def settings(services: list[str], memory_mib: int = 1024, **inputs: Any) -> dict
         "stack_memory_mib": memory_mib,
         "role_path": str(ROLE),
         "ansible_managed": "by a test",
+        "__stack_uids": load("stack_uid_rules").uids(1_900_000_000),
     } | inputs
     # As Ansible's own template module reads it.
     templar = Templar(loader, variables).copy_with_new_env()

@@ -25,12 +25,27 @@ docker_process_sql() {
     --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" "$@"
 }
 
+# initdb wants a name for its user: one that the image does not know gets it from a library, as in the official image.
+named() {
+  local uid gid wrapper
+  uid="$(id -u)" gid="$(id -g)"
+  if getent passwd "$uid" > /dev/null; then
+    "$@"
+    return
+  fi
+  wrapper="$(compgen -G '/usr/lib/*/libnss_wrapper.so')"
+  printf 'postgres:x:%s:%s:PostgreSQL:%s:/bin/false\n' "$uid" "$gid" "$PGDATA" > /tmp/slipway_passwd
+  printf 'postgres:x:%s:\n' "$gid" > /tmp/slipway_group
+  LD_PRELOAD="$wrapper" NSS_WRAPPER_PASSWD=/tmp/slipway_passwd NSS_WRAPPER_GROUP=/tmp/slipway_group "$@"
+  rm /tmp/slipway_passwd /tmp/slipway_group
+}
+
 make_cluster() {
   local options auth
   eval "options=($POSTGRES_INITDB_ARGS)"
   [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || options+=(--waldir "$POSTGRES_INITDB_WALDIR")
   # A file descriptor and not an argument carries the password.
-  initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${options[@]}"
+  named initdb --username="$POSTGRES_USER" --pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD") "${options[@]}"
   auth="${POSTGRES_HOST_AUTH_METHOD:-$(postgres -C password_encryption "$@")}"
   printf '\nhost all all all %s\n' "$auth" >> "$PGDATA/pg_hba.conf"
 }
@@ -91,10 +106,10 @@ if [[ ${1:-} == postgres && ! " $* " =~ ' '(-\?|--help|--describe-config|-V|--ve
   : "${POSTGRES_HOST_AUTH_METHOD:=}"
 
   mkdir -p "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"}
+  chmod 0700 "$PGDATA" || true
   if [[ $(id -u) == 0 ]]; then
     find "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} /var/run/postgresql \
       ! -user postgres -exec chown postgres {} +
-    chmod 0700 "$PGDATA"
     exec gosu postgres "$0" "$@"
   fi
 

@@ -45,6 +45,8 @@ chosen_ports: {type: dict, returned: always, description: "Of I(ports), those th
 seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
 free_mib: {type: dict, returned: always, description: Free space for the user's services in MiB, by folder; one folder a file system.}
+uids: {type: dict, returned: always, description: "The ids that the stores of this project run as; empty if it has none yet."}
+owned: {type: list, returned: always, description: Stores of the project that are healthy as that user; their volumes are theirs.}
 other_secrets: {type: list, returned: always, description: Those of the given secrets that the folder has with another content.}
 """
 
@@ -63,6 +65,7 @@ from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project,
 from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 from ansible.module_utils.stack_runs import of_all
+from ansible.module_utils.stack_uids import of_stack
 
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
@@ -107,6 +110,7 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
         "memory_used_mib": used,
         "memory_peak_mib": peak,
         "memory_limit_mib": facts["HostConfig"]["Memory"] // MIB,
+        "user": facts["Config"]["User"],
         "postgres_major": major if state["Running"] and not facts["RestartCount"] else None,
     }
 
@@ -176,12 +180,16 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         ask = {key: pool.submit(service, item["Id"], module.params["memory"]) for key, item in mine.items()}
     services = {key: facts.result() for key, facts in ask.items()}
     majors = {key: facts.pop("postgres_major") for key, facts in services.items()}
+    users = {key: facts.pop("user") for key, facts in services.items()}
+    uids = of_stack(name)
     own = [item for item in volumes if label <= (item["Labels"] or {}).items()]
     return {
         "volumes": {item["Labels"]["com.docker.compose.volume"]: volume(item) for item in own},
         "images": [word for image in images for word in (image["RepoTags"] or []) + (image["RepoDigests"] or [])],
         "home": "jupyter" in mine and kept(mine["jupyter"]),
         "services": services,
+        "uids": uids,
+        "owned": [key for key, uid in uids.items() if users.get(key) == f"{uid}:{uid}" and services[key]["health"] == "healthy"],
         "at_rest": rests(directory, mine),
         "takes_part": bool(mine) and not rests(directory, mine),
         "postgres_major": majors.get("postgres"),
@@ -217,6 +225,8 @@ def main() -> None:
         "images": [],
         "home": False,
         "services": {},
+        "uids": of_stack(module.params["name"]),
+        "owned": [],
         "at_rest": False,
         "takes_part": False,
         "postgres_major": None,

@@ -59,6 +59,10 @@ class Session:
         self._command, self._answer, self._refusal = command, answer, re.compile(refusal)
         self._client: subprocess.Popen[str] | None = None
 
+    def first(self) -> str:
+        """What a client that has just started is told first. Raises StoreError."""
+        return ""
+
     def close(self) -> None:
         """Let it end, which it does when it is told nothing more."""
         if self._client:
@@ -68,7 +72,7 @@ class Session:
     def ask(self, line: str) -> str:
         """Its answer. Raises StoreError with what it said instead."""
         if not self._client:
-            pipe = subprocess.PIPE
+            line, pipe = self.first() + line, subprocess.PIPE
             self._client = subprocess.Popen(["docker", *self._command], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
         process, said = self._client, ""
         late = threading.Timer(SECONDS, process.kill)

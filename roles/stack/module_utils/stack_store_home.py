@@ -73,11 +73,14 @@ for line in sys.stdin:
 
 
 class Home(Session):
-    """By Python, in a container of Jupyter's image that may read everything, and change nothing."""
+    """By Python, in a container of Jupyter's image that may read everything, and change nothing: what it sees is read-only.
+
+    The image is the project's: with DAC_READ_SEARCH it could open every file of the host by its number (open_by_handle_at).
+    """
 
     def __init__(self, container: Mapping[str, Any]) -> None:
         project = project_of(container)
-        safe = ["--cap-drop=ALL", "--cap-add=DAC_READ_SEARCH", "--security-opt=no-new-privileges:true", "--user=0:0", "--network=none"]
+        safe = ["--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--security-opt=no-new-privileges:true", "--user=0:0", "--network=none"]
         limits = ["--read-only", "--memory=64m", "--pids-limit=64", "--no-healthcheck", f"--volume={volume(project)}:/mnt/home:ro,nocopy"]
         # The image may have the labels of a service, and its containers would be taken for that.
         labels = [f"--label=com.docker.compose.project={project}", "--label=com.docker.compose.oneoff=True"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.stack_store import PassingError, Session, StoreError, fingerprint, several
+from ansible.module_utils.stack_store import PassingError, Session, StoreError, client, fingerprint, several
 
 # For each line that it is given, a mark: if the journal has moved on since, of every collection and view its definition, its documents'
 # number, and what mongod itself hashes it to. A view has no documents of its own; those of a time series are in its buckets. Documents that
@@ -37,11 +36,16 @@ function count(one, name, filter) {
   const found = first(one, {aggregate: name, pipeline: [{$match: filter}, {$count: "n"}], cursor: {}});
   return found.length ? Number(found[0].n) : 0;
 }
+// Without the rights of the user slipway: each version says at its start which it has.
+function told(each) {
+  if (each._id === "admin.slipway") delete each.roles;
+  return text(each);
+}
 function lasting(one, name, filter) {
   const digest = crypto.createHash("sha256");
   let cursor = one.runCommand({find: name, filter, sort: {_id: 1}, batchSize: PAGE}).cursor, page = cursor.firstBatch;
   for (;;) {
-    for (const each of page) digest.update(text(each));
+    for (const each of page) digest.update(told(each));
     if (String(cursor.id) === "0") return digest.digest("hex");
     cursor = one.runCommand({getMore: cursor.id, collection: name, batchSize: PAGE}).cursor;
     page = cursor.nextBatch;
@@ -57,26 +61,29 @@ function look(one) {
     const expiring = indexes.filter((each) => each.expireAfterSeconds !== undefined).map(
       (each) => ({$and: [each.partialFilterExpression || {}, {[Object.keys(each.key)[0]]: {$type: "date"}}]}));
     if (options.expireAfterSeconds !== undefined) expiring.push({_id: {$type: "date"}});
-    const told = {name, definition: sha256(text([type, options, indexes])), count: null, hash: null};
+    const said = {name, definition: sha256(text([type, options, indexes])), count: null, hash: null};
     if (type === "timeseries") {
       if (expiring.length) series.add("system.buckets." + name);
-      else told.count = count(one, name, {});
+      else said.count = count(one, name, {});
+    } else if (name === "system.users") {
+      said.hash = lasting(one, name, {});
     } else if (type === "collection" && own && expiring.length) {
       const filter = {$nor: expiring};
-      told.count = count(one, name, filter);
-      told.hash = lasting(one, name, filter);
+      said.count = count(one, name, filter);
+      said.hash = lasting(one, name, filter);
     } else if (type === "collection") {
-      if (own) told.count = count(one, name, {});
-      whole.push(told);
+      if (own) said.count = count(one, name, {});
+      whole.push(said);
     }
-    found.push(told);
+    found.push(said);
   }
   const hashed = whole.filter((each) => !series.has(each.name));
   const hashes = hashed.length ? one.runCommand({dbHash: 1, collections: hashed.map((each) => each.name)}).collections : {};
   for (const each of hashed) each.hash = hashes[each.name] || null;
   return found.map((each) => [each.name, each.count, each.hash, each.definition]);
 }
-admin.auth({user: "slipway", pwd: fs.readFileSync("/run/secrets/mongo_password", "utf8").trimEnd()});
+const user = line(), pwd = line();
+db.getSiblingDB(user === "__system" ? "local" : "admin").auth({user, pwd});
 for (;;) {
   const known = line(), server = admin.serverStatus();
   const mark = String(server.wiredTiger.log["log write operations"]), found = {};
@@ -84,6 +91,10 @@ for (;;) {
   for (const name of names.filter((each) => !["local", "config"].includes(each))) found[name] = look(db.getSiblingDB(name));
   fs.writeSync(1, JSON.stringify({mark, found}) + "\\n");
 }
+"""
+# By the key of its replica set, which may read all. A server of an earlier version may have none: there the user may.
+WHO = """
+if [ -e /dev/shm/mongo.key ]; then echo __system; cat /dev/shm/mongo.key; echo; else echo slipway; cat /run/secrets/mongo_password; echo; fi
 """
 #: What is said of a collection that is removed or renamed while it is read.
 _GOES = re.compile(
@@ -94,12 +105,15 @@ _GOES = re.compile(
 class Mongo(Session):
     """By mongosh, which takes a second to start. The mark is the number of the journal's records."""
 
-    def __init__(self, container: Mapping[str, Any], directory: str) -> None:
-        # In a container of its own: mongosh takes 100 MB, which mongod's limit may not have.
-        secret = f"{Path(directory).resolve()}/secrets/mongo_password:/run/secrets/mongo_password:ro"
-        safe = ["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--memory=256m", "--pids-limit=100", f"--volume={secret}"]
+    def __init__(self, container: Mapping[str, Any], _: str) -> None:
+        self._id = container["Id"]
+        # In a container of its own: mongosh takes 100 MB, which mongod's limit may not have. As the user nobody, who owns nothing.
+        safe = ["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--memory=256m", "--pids-limit=100", "--user=65534:65534"]
         image = [f"--network=container:{container['Id']}", "--entrypoint=mongosh", container["ImageID"]]
         super().__init__(["run", "--rm", "--interactive", *safe, *image, "--quiet", "--eval", MONGO], "{")
+
+    def first(self) -> str:
+        return "\n".join(client(["exec", self._id, "sh", "-c", WHO], "").splitlines()[:2]) + "\n"
 
     def read(self, known: str) -> dict[str, Any]:
         try:

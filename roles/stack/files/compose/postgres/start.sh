@@ -23,7 +23,5 @@ elif [ -d "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ] && [ ! -e "$PGDATA/slipway_
 fi
 
 # Each file is read through a pipe of its own name, beside what it may include by \ir. One folder below / as /project is: \ir ../data leads to /data.
-rm -rf /seeds
-install -d -o postgres /seeds
 find /project -mindepth 1 -maxdepth 1 -exec ln -s {} /seeds/ \;
 exec docker-entrypoint.sh "$@"
