@@ -49,6 +49,8 @@ log = logging.getLogger("lab.api")
 requests_log = logging.getLogger("lab.requests")
 
 
+#: What EC2 makes once of a name, however many ask for it at the same moment.
+_ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
 _BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
@@ -67,6 +69,7 @@ class Application:
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._launching = threading.Lock()
+        self._naming = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -108,6 +111,10 @@ class Application:
                 answer = _set_behaviour(params, region)
             elif action == "GetConsoleOutput":
                 answer = _console_output(params, region)
+            elif action in _ONCE:
+                # moto looks and then makes, in as many threads as there are requests.
+                with self._naming:
+                    answer = self._through_moto(environ)
             else:
                 answer = self._through_moto(environ)
         except rules.RefusalError as refusal:
@@ -125,19 +132,28 @@ class Application:
         return answer
 
     def _launch_once(self, params: Params, environ: dict[str, Any]) -> Answer:
-        """RunInstances with a client token: the same request again gets the first one's answer, and makes nothing."""
-        token = params["ClientToken"]
-        asked = {key: value for key, value in params.items() if key not in ("Action", "Version")}
+        """RunInstances with a client token: the same request again gets the first one's answer, and makes nothing.
+
+        "Ensuring idempotency in Amazon EC2 API requests": a token counts in its region, or in the zone that the request names; the zone
+        is no parameter that must be the same. IdempotentInstanceTerminated is of the API's list of error codes.
+        """
+        token, region = params["ClientToken"], _region(environ)
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+        key = (token, region, rules.zone(params, backend))
+        asked = {name: value for name, value in params.items() if name not in ("Action", "Version", "Placement.AvailabilityZone")}
         with self._launching:
-            known = World.launched.get(token)
+            known = World.launched.get(key)
             if known is None:
                 answer = self._through_moto(environ)
                 if answer.status.startswith("200"):
-                    World.launched[token] = (asked, answer)
+                    World.launched[key] = (asked, answer)
                 return answer
         if known[0] != asked:
             raise rules.RefusalError("IdempotentParameterMismatch", f"The client token '{token}' was used with other parameters.")
         first: Answer = known[1]
+        made = set(re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", first.body.decode()))
+        if not any(item.id in made and item._state.name not in ("shutting-down", "terminated") for item in instances.everyone()):
+            raise rules.RefusalError("IdempotentInstanceTerminated", f"The instance of the client token '{token}' was terminated.")
         return first
 
     def _through_moto(self, environ: dict[str, Any]) -> Answer:
