@@ -98,11 +98,12 @@ class Application:
 
     def _ec2(self, params: Params, environ: dict[str, Any]) -> Answer:
         _clock.ahead = 0
-        action = params["Action"]
+        action, logged = params["Action"], params
         region = _region(environ)
         try:
             if region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
                 raise rules.RefusalError("AuthFailure", "Credential should be scoped to a valid region.", 401)
+            logged = _named(params, region)
             World.faults.before(action, params.get("DryRun") == "true")
             rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
             if action == "RunInstances" and params.get("ClientToken"):
@@ -122,7 +123,7 @@ class Application:
             answer = Answer.error(refusal)
         except EC2ClientError as refusal:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
-        _log_request(action, region, params, answer)
+        _log_request(action, region, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
             instances.save()
@@ -214,6 +215,12 @@ def _set_behaviour(params: Params, region: str) -> Answer:
     backend.modify_instance_attribute(params.get("InstanceId", ""), "instance_initiated_shutdown_behavior", params[_BEHAVIOUR])
     name = "ModifyInstanceAttributeResponse"
     return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></{name}>')
+
+
+def _named(params: Params, region: str) -> Params:
+    """The parameters with the name of the security group whose id they have: when the request is logged, it may be gone."""
+    group = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_security_group_by_name_or_id(params.get("GroupId", ""))
+    return {**params, "GroupName": group.name} if group else params
 
 
 def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:

@@ -68,6 +68,9 @@ def _found(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, A
             found[variable] = [item.strip() for word in words for item in word.split(",") if item.strip()]
     if "tunnel_wanted_port" in found:
         found["tunnel_wanted_port"] = _port(found["tunnel_wanted_port"])
+    if "ec2_instance_destroy_instance" in found:
+        # An empty one would mean the machine.
+        found["ec2_instance_destroy_instance"] = _instance_id(found["ec2_instance_destroy_instance"])
     if found.get("ec2_instance_key_file"):
         found["ec2_instance_key_file"] = str(Path(found["ec2_instance_key_file"]).expanduser().absolute())
     return found
@@ -78,6 +81,15 @@ def _port(word: str) -> int:
     if not re.fullmatch("[1-9][0-9]{3,4}", word) or not 1024 <= int(word) <= 65535:
         raise RefusalError(f"--local-port: {word!r} cannot be used. Allowed: 1024 to 65535. Nothing was changed.", Exit.BAD_INPUT)
     return int(word)
+
+
+def _instance_id(word: str) -> str:
+    """An id as EC2 gives them."""
+    if not re.fullmatch("i-[0-9a-f]{8}([0-9a-f]{9})?", word):
+        raise RefusalError(
+            f"--instance: {word!r} is no instance's id. Allowed: such as i-0a1b2c3d4e5f60718. Nothing was changed.", Exit.BAD_INPUT
+        )
+    return word
 
 
 def _parser() -> argparse.ArgumentParser:
