@@ -62,7 +62,7 @@ class LabInstance(Instance):
         if key and key not in ec2_backend.key_pairs:
             raise InvalidKeyPairNameError([key])
         if not kwargs.get("subnet_id") and not kwargs.get("nics"):
-            # As in an account with a default VPC: its subnet of the asked zone, or of the first that offers the type, with a public address.
+            # As in an account with a default VPC: its subnet of the asked zone, or of the first with such a type, with a public address.
             subnets = ec2_backend.get_default_subnets()
             offers = ec2_backend.describe_instance_type_offerings("availability-zone", {"instance-type": [kwargs["instance_type"]]})
             fit = subnets.keys() & {offer["Location"] for offer in offers}

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _TRIES = 3
@@ -23,7 +24,7 @@ _TRIES = 3
 def main() -> None:
     """Wait, and give it back."""
     told = json.load(sys.stdin)
-    with open(told["lock"], "rb") as file:
+    with Path(told["lock"]).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
     for number in range(_TRIES):
         # A lab that was removed meanwhile does not answer any more.

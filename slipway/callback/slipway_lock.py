@@ -9,8 +9,8 @@ short_description: Let one play at a time change a machine
 description:
   - Ends the run with exit code 3 before its first task where another command works on the machine.
   - Plays that only read, and check mode, take no lock.
-  - Names the command to the role ec2_instance (C(SLIPWAY_HOLDER)), which takes the machine's lock in EC2 for it, and so keeps other computers
-    out. The keeper (slipway/keeper.py) gives that back.
+  - Names the command to the role ec2_instance (C(SLIPWAY_HOLDER)), which takes the machine's lock in EC2 for it, and so keeps other
+    computers out. The keeper (slipway/keeper.py) gives that back.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -109,19 +110,14 @@ class CallbackModule(CallbackBase):
             return
         marker.write_text(mine["id"])
         clean = {name: value for name, value in os.environ.items() if name not in (lock.SHARED, HOLDER)}
-        keeper = subprocess.Popen(
-            [sys.executable, str(PROJECT / "slipway" / "keeper.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=clean,
-            # Neither Ctrl-C nor a terminal that is closed ends it.
-            start_new_session=True,
-            text=True,
-        )
-        assert keeper.stdin is not None
-        with keeper.stdin as stdin:
-            stdin.write(json.dumps({"lock": str(self._lock), "id": mine["id"], "connection": connection}))
+        # Not as an argument, which every process could read.
+        with tempfile.TemporaryFile("w+") as told:
+            json.dump({"lock": str(self._lock), "id": mine["id"], "connection": connection}, told)
+            told.seek(0)
+            nowhere = subprocess.DEVNULL
+            # Of a session of its own: neither Ctrl-C nor a terminal that is closed ends it.
+            command = [sys.executable, str(PROJECT / "slipway" / "keeper.py")]
+            subprocess.Popen(command, stdin=told, stdout=nowhere, stderr=nowhere, env=clean, start_new_session=True)
 
 
 def _variables(play: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+import signal
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -60,7 +61,7 @@ def race(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: b
     """Both at once, and what is there afterwards."""
     prepare(lab, two, name, shares_key, has_group)
     before, files = kept(lab.ec2(), name), [each.keep(name) for each in two]
-    first, second = at_once((two[0], provision(name)), (two[1], provision(name)), random.uniform(0, 0.05))  # noqa: S311 (a moment, no secret)
+    first, second = at_once((two[0], provision(name)), (two[1], provision(name)), random.uniform(0, 0.05))
     assert len(instances(lab.ec2(), name)) == 1, f"{first.said}\n{second.said}"
     codes = sorted((first.code, second.code))
     assert codes in ([0, 0], [0, 3]), f"{first.said}\n{second.said}"
@@ -83,3 +84,91 @@ def race(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: b
 
 def test_two_at_once_make_one_machine(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
     race(lab, two, name, shares_key=False, has_group=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("turn", range(TIMES))
+@pytest.mark.parametrize("has_group", [False, True], ids=["nothing there", "a group there"])
+@pytest.mark.parametrize("shares_key", [False, True], ids=["no key", "a copy of the key"])
+def test_two_at_once(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: bool, has_group: bool, turn: int) -> None:
+    race(lab, two, name, shares_key, has_group)
+
+
+UNLOCKED = ("ansible-playbook", "-i", "inventory/aws/hosts.yml", "playbooks/provision.yml", "-e", '{"ec2_instance_holder": {}}', "-e")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "other", ["slipway_name=twins", "slipway_name=twins ec2_instance_type=t3.small", "slipway_name=twins ec2_instance_disk_gib=30"]
+)
+def test_two_at_once_without_the_lock(lab: Checkout, two: tuple[Computer, Computer], name: str, other: str) -> None:
+    """As after a lock was ended whose command still worked: the token alone."""
+    prepare(lab, two, name, shares_key=True, has_group=True)
+    before = kept(lab.ec2(), name)
+    first, second = at_once((two[0], (*UNLOCKED, f"slipway_name={name}")), (two[1], (*UNLOCKED, other)), 0.02)
+    assert [first.code, second.code] == [0, 0], f"{first.said}\n{second.said}"
+    assert len(instances(lab.ec2(), name)) == 1
+    assert kept(lab.ec2(), name) == before
+    # Its instance is gone, and this computer has not seen it: the token is spent.
+    [lost] = instances(lab.ec2(), name)
+    lab.ec2().terminate_instances(InstanceIds=[lost])
+    lab.ec2().get_waiter("instance_terminated").wait(InstanceIds=[lost], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    (two[1].machine(name) / "ssh_config").unlink()
+    spent = ended(two[1].start(*provision(name)))
+    assert spent.code == 3, spent.said
+    assert lost in spent.said
+    assert instances(lab.ec2(), name) == []
+
+
+def test_a_lock_that_another_computer_has_left_is_named_and_can_be_ended(lab: Checkout, two: tuple[Computer, Computer]) -> None:
+    ec2 = lab.ec2()
+    found = {
+        "id": "1",
+        "computer": "laptop",
+        "place": "elsewhere",
+        "lock": "/x",
+        "command": "orchestrate.py up",
+        "since": "2026-05-01T12:00:00",
+    }
+    tags = [{"Key": f"slipway-lock-{key}", "Value": value} for key, value in found.items()]
+    left = [{"ResourceType": "security-group", "Tags": tags}]
+    ec2.create_security_group(GroupName="slipway-left-lock", Description="left", TagSpecifications=left)
+    here = two[0]
+    refused = ended(here.start(*provision("left")))
+    assert refused.code == 3, refused.said
+    assert "orchestrate.py up of the computer laptop, since 2026-05-01T12:00:00" in refused.said
+    assert "orchestrate.py unlock" in refused.said
+    asked = here.orchestrate("unlock", "--name", "left")
+    assert (asked.code, "unlock --yes" in asked.said) == (3, True), asked.said
+    assert here.orchestrate("unlock", "--name", "left", "--dry-run").code == 0
+    assert len(ec2.describe_security_groups(GroupNames=["slipway-left-lock"])["SecurityGroups"]) == 1
+    done = here.orchestrate("unlock", "--name", "left", "--yes")
+    assert done.code == 0, done.said
+    assert "laptop" in done.said
+    again = here.orchestrate("unlock", "--name", "left", "--yes", "--json")
+    assert (again.code, '"holder": null' in again.said) == (0, True), again.said
+
+
+@pytest.mark.long
+def test_a_play_keeps_other_computers_out_until_it_is_killed(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
+    one, other = two
+    play = one.start(*UNLOCKED[:4], "-e", f"slipway_name={name}")
+    locks = [{"Name": "group-name", "Values": [f"slipway-{name}-lock"]}]
+    until(lambda: lab.ec2().describe_security_groups(Filters=locks)["SecurityGroups"])
+    refused = ended(other.start(*provision(name)))
+    assert refused.code == 3, refused.said
+    assert "ansible-playbook provision.yml of the computer" in refused.said
+    play.send_signal(signal.SIGKILL)
+    play.communicate()
+    # Modules of it may go on for a moment; the lock goes with the last of its processes.
+    until(lambda: not lab.ec2().describe_security_groups(Filters=locks)["SecurityGroups"])
+    done = ended(one.start(*provision(name)))
+    assert done.code == 0, done.said
+    assert len(instances(lab.ec2(), name)) == 1
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

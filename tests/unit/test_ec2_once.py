@@ -71,24 +71,26 @@ def test_each_life_of_a_machine_has_a_token_of_its_own() -> None:
     assert once.token("slipway", "sg-1") == once.token("slipway", "sg-1")
 
 
-def instance(number: int, state: str = "running", token: str = "t") -> dict[str, Any]:
+def instance(number: int, state: str = "running", launch: str = "t") -> dict[str, Any]:
     return {
         "InstanceId": f"i-{number}",
         "InstanceType": "t2.micro",
         "State": {"Name": state},
         "LaunchTime": f"2026-05-01T12:00:0{number}Z",
-        "ClientToken": token,
+        "ClientToken": launch,
     }
 
 
 @pytest.mark.parametrize("state", ["pending", "running", "stopping", "stopped"])
 def test_a_token_whose_instance_lives_is_that_machine(state: str) -> None:
-    found = once.launched([instance(1, token="another"), instance(2, state)], "t")
+    found = once.launched([instance(1, launch="another"), instance(2, state)], "t")
     assert found == instance(2, state)
     assert once.spent("x", found) is None
 
 
-@pytest.mark.parametrize(("found", "named"), [(instance(1, "terminated"), "i-1"), (instance(1, "shutting-down"), "i-1"), (None, "An instance")])
+@pytest.mark.parametrize(
+    ("found", "named"), [(instance(1, "terminated"), "i-1"), (instance(1, "shutting-down"), "i-1"), (None, "An instance")]
+)
 def test_a_token_whose_instance_is_gone_makes_nothing(found: dict[str, Any] | None, named: str) -> None:
     said = once.spent("x", found)
     assert said.startswith(named) or f"The instance {named} " in said

@@ -27,6 +27,7 @@ RETURN = r"""
 instance_id: {type: str, returned: always, description: The machine's instance.}
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -35,10 +36,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_specifications
 
-try:
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing.
     from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:
-    pass  # AnsibleAWSModule says what is missing.
 
 #: The token was used: for another request, or by an instance that is gone.
 USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
@@ -94,7 +93,8 @@ def wait(client: Any, instance_id: str, seconds: int) -> str | None:
             if last == "running":
                 return None
             if last in ("shutting-down", "terminated"):
-                return f"The instance {instance_id} ended as it was made: {item.get('StateReason', {}).get('Message', 'EC2 gives no reason')}."
+                why = item.get("StateReason", {}).get("Message", "EC2 gives no reason")
+                return f"The instance {instance_id} ended as it was made: {why}."
         time.sleep(PAUSE_SECONDS)
     return f"The instance {instance_id} is still {last} after {seconds} s."
 

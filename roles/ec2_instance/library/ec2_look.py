@@ -9,8 +9,8 @@ short_description: Read all that a machine's provisioning depends on, in one cal
 description:
   - Asks EC2 for the instances with a tag, the wanted type, the newest image, the key pair and the security group.
   - Changes nothing; but with I(holder) it first takes the machine's lock for that command (module_utils/ec2_lock.py), and fails with
-    C(exit_code) 3, naming the command, if another one has it. Fails with C(exit_code) 2 where what was asked for does not exist, naming the field, the
-    value and what is allowed.
+    C(exit_code) 3, naming the command, if another one has it.
+  - Fails with C(exit_code) 2 where what was asked for does not exist, naming the field, the value and what is allowed.
   - One module instead of six C(amazon.aws.*_info) tasks, because loading boto3 takes longer than asking.
 options:
   name: {type: str, required: true, description: Value of the tag C(slipway), the machine's name.}
@@ -23,7 +23,7 @@ options:
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
   key_path: {type: str, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
-  holder: {type: dict, default: {}, description: 'The command for which the machine is locked (module_utils/ec2_once.py). Empty locks nothing.'}
+  holder: {type: dict, default: {}, description: 'Lock the machine for this command (module_utils/ec2_once.py). Empty locks nothing.'}
   instance_id: {type: str, default: '', description: Which instance is meant if more than one has the name.}
   group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
@@ -37,7 +37,7 @@ ending: {type: bool, returned: always, description: Whether an instance of that 
 region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
-key_trouble: {type: str, returned: always, description: 'C(missing) if the key is not at I(key_path), C(other) if that is another one; else empty.'}
+key_trouble: {type: str, returned: always, description: 'C(missing) if the key is not at I(key_path), C(other) if another one is; else empty.'}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
 group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
 open_rules: {type: list, returned: always, description: The preset and I(open_ports) as the rules of a security group.}
@@ -52,8 +52,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 from ansible.module_utils import ec2_lock, ec2_once
+from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -141,7 +141,7 @@ class Look:
         if not self.module.params["key_path"]:
             return ""
         public = path.with_name(path.name + ".pub")
-        here = public.read_text() if public.is_file() else "" if path.is_file() else None
+        here = None if not path.is_file() else public.read_text() if public.is_file() else ""
         return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:

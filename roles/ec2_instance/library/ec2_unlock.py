@@ -15,19 +15,18 @@ extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.mo
 """
 
 RETURN = r"""
-holder: {type: dict, returned: always, description: 'The command that had it: C(id), C(computer), C(command) and C(since); none if none had it.'}
+holder: {type: dict, returned: always, description: 'Which command had it: C(id), C(computer), C(command), C(since); none if none had.'}
 """
 
+import contextlib
 from dataclasses import asdict
 
 from ansible.module_utils import ec2_lock
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
-try:
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing.
     from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:
-    pass  # AnsibleAWSModule says what is missing.
 
 
 def main() -> None:

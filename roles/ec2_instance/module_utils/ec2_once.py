@@ -69,13 +69,13 @@ def standing(found: Holder, mine: Holder) -> str:
 def refusal(name: str, holder: Holder) -> str:
     """Why a command does not begin, and what to do."""
     return (
-        f"Another command works on the machine {name}: {holder}. Nothing was changed. Wait for its end. If that command has ended without "
-        f"giving the machine back, because its computer was switched off for one: python orchestrate.py unlock, with the options of this command."
+        f"Another command works on the machine {name}: {holder}. Nothing was changed. Wait for its end. If it has ended without giving the "
+        f"machine back, because its computer was switched off for one: python orchestrate.py unlock, with the options of this command."
     )
 
 
 def token(name: str, group_id: str) -> str:
-    """The client token of a machine's launch. `destroy` removes the security group, and EC2 gives no id twice: each life has a token of its own."""
+    """The client token of a machine's launch. `destroy` removes the group, and EC2 gives no id twice: each life has a token of its own."""
     return "slipway-" + hashlib.sha256(f"{name}\0{group_id}".encode()).hexdigest()[:40]
 
 
@@ -90,8 +90,8 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
         return None
     known = f"The instance {instance['InstanceId']}" if instance else "An instance"
     return (
-        f"{known} of the machine {name} was terminated outside of this project, and its disk with all data is gone. Nothing was made in its "
-        f"place. To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
+        f"{known} of the machine {name} was terminated outside of this project, and its disk with all data is gone. Nothing was made in "
+        f"its place. To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
     )
 
 
@@ -116,13 +116,14 @@ def _key(public: str) -> bytes:
 
 def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
     """Which of the living instances of a name is meant, and why none is. `wanted` is an instance's id, or empty."""
-    listed = ", ".join(f"{item['InstanceId']} ({item['InstanceType']}, {item['State']['Name']}, since {item['LaunchTime']})" for item in living)
+    facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
+    listed = ", ".join(f"{instance} ({kind}, {state}, since {since})" for instance, kind, state, since in facts)
     if not wanted:
         if len(living) < 2:
             return (living[0] if living else None), ""
         return None, (
-            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. Remove the "
-            f"one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
+            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. Remove "
+            f"the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
             f"{living[-1]['InstanceId']}, with the options of this command."
         )
     found = next((item for item in living if item["InstanceId"] == wanted), None)

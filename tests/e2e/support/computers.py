@@ -53,7 +53,9 @@ class Computer:
     def keep(self, name: str) -> dict[str, bytes]:
         """What would be lost with the machine's folder: the key, and each password."""
         folder = self.machine(name)
-        files = [path for path in folder.rglob("*") if path.is_file() and (path.name.startswith("ssh_key") or path.parent.name == "secrets")]
+        files = [
+            path for path in folder.rglob("*") if path.is_file() and (path.name.startswith("ssh_key") or path.parent.name == "secrets")
+        ]
         return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
