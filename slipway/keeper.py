@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_TRIES = 3
+#: EC2 may not show for some seconds what was just made; and a command may have given it back by itself, or taken none.
+_WAITS = (0, 2, 8)
 
 
 def main() -> None:
@@ -26,20 +27,22 @@ def main() -> None:
     told = json.load(sys.stdin)
     with Path(told["lock"]).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-    for number in range(_TRIES):
+    for seconds in _WAITS:
+        time.sleep(seconds)
         # A lab that was removed meanwhile does not answer any more.
         with suppress(Exception):
-            give_back(told["connection"], told["id"])
-            return
-        time.sleep(number)
+            if give_back(told["connection"], told["id"]):
+                return
 
 
-def give_back(connection: Mapping[str, Any], command: str) -> None:
-    """Remove the lock that this command has in EC2."""
+def give_back(connection: Mapping[str, Any], command: str) -> bool:
+    """Remove the lock that this command has in EC2; whether it was there."""
     client = _client(connection)
     filters = [{"Name": "tag:slipway-lock-id", "Values": [command]}]
-    for group in client.describe_security_groups(Filters=filters)["SecurityGroups"]:
+    found = client.describe_security_groups(Filters=filters)["SecurityGroups"]
+    for group in found:
         client.delete_security_group(GroupId=group["GroupId"])
+    return bool(found)
 
 
 def _client(connection: Mapping[str, Any]) -> Any:

@@ -38,7 +38,7 @@ from slipway import lock  # the project is no installed package
 READING = ("advise.yml", "find.yml", "runs.yml", "status.yml")
 #: The first ends the lock of another command, and the second only starts the lab: they take it on this computer alone.
 HERE_ALONE = ("unlock.yml", "lab.yml")
-REFUSED = 3
+REFUSED, FAILED = 3, 4
 #: Names the command to the role ec2_instance.
 HOLDER = "SLIPWAY_HOLDER"
 
@@ -77,6 +77,10 @@ class CallbackModule(CallbackBase):
             self._display.error(str(held), wrap_text=False)
             # No exception of Ansible's own ends a run from here with a code of its choice.
             raise SystemExit(REFUSED) from held
+        except Exception as reason:
+            # Ansible would only warn of it, and go on without a lock.
+            self._display.error(f"The machine could not be locked: {reason}", wrap_text=False)
+            raise SystemExit(FAILED) from reason
 
     def _take(self, play: Any) -> None:
         shared = os.environ.get(lock.SHARED)

@@ -37,7 +37,7 @@ ending: {type: bool, returned: always, description: Whether an instance of that 
 region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
-key_trouble: {type: str, returned: always, description: 'C(missing) if the key is not at I(key_path), C(other) if another one is; else empty.'}
+key_trouble: {type: str, returned: always, description: 'C(missing) if no key is at I(key_path), C(other) if another one is; else empty.'}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
 group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
 open_rules: {type: list, returned: always, description: The preset and I(open_ports) as the rules of a security group.}

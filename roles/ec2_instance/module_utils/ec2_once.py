@@ -117,13 +117,13 @@ def _key(public: str) -> bytes:
 def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
     """Which of the living instances of a name is meant, and why none is. `wanted` is an instance's id, or empty."""
     facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
-    listed = ", ".join(f"{instance} ({kind}, {state}, since {since})" for instance, kind, state, since in facts)
+    listed = ", ".join(f"{one} ({kind}, {state}, since {since})" for one, kind, state, since in facts)
     if not wanted:
         if len(living) < 2:
             return (living[0] if living else None), ""
         return None, (
-            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. Remove "
-            f"the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
+            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. "
+            f"Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
             f"{living[-1]['InstanceId']}, with the options of this command."
         )
     found = next((item for item in living if item["InstanceId"] == wanted), None)
