@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -24,37 +25,45 @@ def two(lab: Checkout, tmp_path_factory: pytest.TempPathFactory) -> tuple[Comput
 
 
 @pytest.fixture
-def name(lab: Checkout, two: tuple[Computer, Computer], request: pytest.FixtureRequest) -> Iterator[str]:
-    """A name whose machine is removed at the end."""
+def name(lab: Checkout, two: tuple[Computer, Computer]) -> Iterator[str]:
+    """A name of which nothing is left at the end."""
     name = "twins"
     yield name
+    forget(lab, two, name)
+
+
+def forget(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
+    ec2 = lab.ec2()
+    terminate(lab, name)
+    for group in kept(ec2, name)[1]:
+        ec2.delete_security_group(GroupId=group)
+    ec2.delete_key_pair(KeyName=f"slipway-{name}")
     for each in two:
         shutil.rmtree(each.machine(name), ignore_errors=True)
-    gone = two[0].orchestrate("destroy", name)
-    assert gone.code == 0, gone.said
+
+
+def terminate(lab: Checkout, name: str) -> list[str]:
+    """By hand, so that no computer knows of it."""
+    ids = instances(lab.ec2(), name)
+    if ids:
+        lab.ec2().terminate_instances(InstanceIds=ids)
+        lab.ec2().get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return ids
 
 
 def prepare(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: bool, has_group: bool) -> None:
     """What there is before: a group and a key pair that a machine has left, and what the second computer has of the first's folder."""
-    one, other = two
+    ec2, (one, other) = lab.ec2(), two
+    folder = one.machine(name)
     if shares_key or has_group:
-        made = ended(one.start(*provision(name)))
-        assert made.code == 0, made.said
-        ids = instances(lab.ec2(), name)
-        lab.ec2().terminate_instances(InstanceIds=ids)
-        lab.ec2().get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-        # It was removed by hand, and forgotten.
-        for file in ("ssh_config", "known_hosts"):
-            (one.machine(name) / file).unlink()
-        pairs, groups = kept(lab.ec2(), name)
-        lab.ec2().delete_security_group(GroupId=groups[0])
-        if has_group:
-            lab.ec2().create_security_group(GroupName=f"slipway-{name}", Description=f"Slipway {name}: SSH from the operator")
-        else:
-            lab.ec2().delete_key_pair(KeyName=f"slipway-{name}")
-        assert pairs
+        (folder / "stack" / "secrets").mkdir(parents=True)
+        (folder / "stack" / "secrets" / "jupyter_token").write_text("0123456789abcdef")
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "ssh_key")], check=True)
+    if has_group:
+        ec2.import_key_pair(KeyName=f"slipway-{name}", PublicKeyMaterial=(folder / "ssh_key.pub").read_bytes())
+        ec2.create_security_group(GroupName=f"slipway-{name}", Description=f"Slipway {name}: SSH from the operator")
     if shares_key:
-        shutil.copytree(one.machine(name), other.machine(name))
+        shutil.copytree(folder, other.machine(name))
 
 
 def race(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: bool, has_group: bool) -> None:
@@ -110,9 +119,7 @@ def test_two_at_once_without_the_lock(lab: Checkout, two: tuple[Computer, Comput
     assert len(instances(lab.ec2(), name)) == 1
     assert kept(lab.ec2(), name) == before
     # Its instance is gone, and this computer has not seen it: the token is spent.
-    [lost] = instances(lab.ec2(), name)
-    lab.ec2().terminate_instances(InstanceIds=[lost])
-    lab.ec2().get_waiter("instance_terminated").wait(InstanceIds=[lost], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    [lost] = terminate(lab, name)
     (two[1].machine(name) / "ssh_config").unlink()
     spent = ended(two[1].start(*provision(name)))
     assert spent.code == 3, spent.said
