@@ -144,6 +144,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
     name = plays.name(options)
     confirmed = getattr(options, "confirm", name if options.yes else None)
     check = "dry_run" in options
+    variables = arguments.variables(options)
     if lab.is_down(options):
         print("The lab does not run: there is nothing to remove.", file=sys.stderr)
         if options.json:
@@ -156,7 +157,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
         what = f"the machine {name}" if instance is None else f"the instance {instance} of the machine {name}"
         question = f"This removes {what} with all its data. Type {'its name' if instance is None else 'the name of the machine'} to go on: "
         confirmed = render.ask(question, plays.command(options, f"destroy {name}"))
-    variables = arguments.variables(options) | {"ec2_instance_destroy_confirm": confirmed}
+    variables |= {"ec2_instance_destroy_confirm": confirmed}
     result = plays.play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
         return plays.failed(options, result, result.failure)
@@ -178,7 +179,8 @@ def _unlock(options: argparse.Namespace) -> Exit:
         return plays.failed(options, look, look.failure)
     holder, ended = look.published["lock_holder"], False
     if holder and "dry_run" not in options:
-        question = f"{render.holder_line(holder)}\nIf it still works, two commands will change the machine at once. End its lock? [y/N] "
+        who = f"The machine {plays.name(options)} is locked by this command: {render.holder_words(holder)}."
+        question = f"{who}\nIf it still works, two commands will change the machine at once. End its lock? [y/N] "
         if not options.yes and render.ask(question, plays.command(options, "unlock --yes")).lower() not in ("y", "yes"):
             raise RefusalError("Nothing was changed.")
         # That command's alone: it may have ended, and another one come, while this one asked.

@@ -56,6 +56,15 @@ def test_an_option_means_the_same_before_and_after_the_command(words: list[str],
     assert seen == [("aws", True, True)]
 
 
+@pytest.mark.parametrize(
+    "word", ["", " ", "twin", "i-", "i-12345678 ", "i-0A1B2C3D", "i-0a1b2c3d4", "i-0a1b2c3d4e5f6071z", "i-\u0660a1b2c3d"]
+)
+def test_what_is_no_instances_id_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # An empty one would mean the machine.
+    assert main(["destroy", "slipway", "--instance", word]) == 2
+    assert "Allowed: such as i-0a1b2c3d4e5f60718. Nothing was changed." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["{{ 7*7 }}", "{% raw %}", "{# x #}"])
 @pytest.mark.parametrize("option", ["--name", "--type", "--disk", "--key-file", "--region", "--services"])
 def test_what_ansible_would_evaluate_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
