@@ -152,6 +152,9 @@ def test_a_lock_that_another_computer_has_left_is_named_and_can_be_ended(lab: Ch
     done = here.orchestrate("unlock", "--name", "left", "--yes")
     assert done.code == 0, done.said
     assert "laptop" in done.said
+    lab.fault(action="CreateSecurityGroup", code="UnauthorizedOperation")
+    forbidden = ended(here.start(*provision("left")))
+    assert (forbidden.code, "CreateSecurityGroup" in forbidden.said) == (3, True), forbidden.said
     again = here.orchestrate("unlock", "--name", "left", "--yes", "--json")
     assert (again.code, '"holder": null' in again.said) == (0, True), again.said
 
