@@ -163,7 +163,7 @@ class Checkout:
         A lock is given back when its command has ended, by a process of its own.
         """
         asked = [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()]
-        return [line for line in asked if not line["params"].get("GroupName", "").endswith("-lock")][since:]
+        return [line for line in asked if not line["params"].get("GroupName", "").endswith(".lock")][since:]
 
     def plays(self, name: str = "slipway") -> list[int]:
         """The processes of this computer that a play of `orchestrate.py` on the machine has, by their environment."""

@@ -139,7 +139,7 @@ def test_a_lock_that_another_computer_has_left_is_named_and_can_be_ended(lab: Ch
     }
     tags = [{"Key": f"slipway-lock-{key}", "Value": value} for key, value in found.items()]
     left = [{"ResourceType": "security-group", "Tags": tags}]
-    ec2.create_security_group(GroupName="slipway-left-lock", Description="left", TagSpecifications=left)
+    ec2.create_security_group(GroupName="slipway-left.lock", Description="left", TagSpecifications=left)
     here = two[0]
     refused = ended(here.start(*provision("left")))
     assert refused.code == 3, refused.said
@@ -148,7 +148,7 @@ def test_a_lock_that_another_computer_has_left_is_named_and_can_be_ended(lab: Ch
     asked = here.orchestrate("unlock", "--name", "left")
     assert (asked.code, "unlock --yes" in asked.said) == (3, True), asked.said
     assert here.orchestrate("unlock", "--name", "left", "--dry-run").code == 0
-    assert len(ec2.describe_security_groups(GroupNames=["slipway-left-lock"])["SecurityGroups"]) == 1
+    assert len(ec2.describe_security_groups(GroupNames=["slipway-left.lock"])["SecurityGroups"]) == 1
     done = here.orchestrate("unlock", "--name", "left", "--yes")
     assert done.code == 0, done.said
     assert "laptop" in done.said
@@ -163,7 +163,7 @@ def test_a_lock_that_another_computer_has_left_is_named_and_can_be_ended(lab: Ch
 def test_a_play_keeps_other_computers_out_until_it_is_killed(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
     one, other = two
     play = one.start(*UNLOCKED[:4], "-e", f"slipway_name={name}")
-    locks = [{"Name": "group-name", "Values": [f"slipway-{name}-lock"]}]
+    locks = [{"Name": "group-name", "Values": [f"slipway-{name}.lock"]}]
     until(lambda: lab.ec2().describe_security_groups(Filters=locks)["SecurityGroups"])
     refused = ended(other.start(*provision(name)))
     assert refused.code == 3, refused.said

@@ -49,11 +49,15 @@ def test_what_a_lock_that_was_found_is(changes: dict[str, str], expected: str) -
 def test_tags_hold_the_command_and_give_it_back(text: str) -> None:
     tags = replace(MINE, command=text).tags()
     assert all(len(value) <= 256 for value in tags.values())
-    assert once.Holder.of(tags | {"Name": "slipway-x-lock"}) == replace(MINE, command=text[:256])
+    assert once.Holder.of(tags | {"Name": "slipway-x.lock"}) == replace(MINE, command=text[:256])
 
 
 def test_a_path_that_no_tag_can_hold_is_left_out() -> None:
     assert once.Holder.of(replace(MINE, lock="/x" * 200).tags()) == replace(MINE, lock="")
+
+
+def test_the_lock_of_one_machine_is_no_group_of_another_one() -> None:
+    assert once.lock_name("x") not in {f"slipway-{name}" for name in ("x", "x-lock", "x-")}
 
 
 def test_a_refusal_names_the_command_and_the_way_out() -> None:

@@ -52,8 +52,8 @@ def plain(text: str) -> str:
 
 
 def lock_name(name: str) -> str:
-    """The security group that is the lock of a machine: EC2 makes one of a name, and refuses the second."""
-    return f"slipway-{name}-lock"
+    """The security group that is the lock of a machine: EC2 makes one of a name, and refuses the second. No machine's own has a dot."""
+    return f"slipway-{name}.lock"
 
 
 def standing(found: Holder, mine: Holder) -> str:
