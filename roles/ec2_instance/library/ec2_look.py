@@ -22,7 +22,7 @@ options:
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
-  key_path: {type: str, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
+  key_path: {type: path, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
   holder: {type: dict, default: {}, description: 'Lock the machine for this command (module_utils/ec2_once.py). Empty locks nothing.'}
   instance_id: {type: str, default: '', description: Which instance is meant if more than one has the name.}
   group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
@@ -141,7 +141,7 @@ class Look:
         if not self.module.params["key_path"]:
             return ""
         public = path.with_name(path.name + ".pub")
-        here = None if not path.is_file() else public.read_text() if public.is_file() else ""
+        here = None if not path.is_file() else public.read_text(errors="replace") if public.is_file() else ""
         return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def main() -> None:
             "fit_mib": {"type": "int", "default": 0},
             "ssh_open_to_all": {"type": "bool", "default": False},
             "open_ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
-            "key_path": {"type": "str", "default": "", "no_log": False},
+            "key_path": {"type": "path", "default": "", "no_log": False},
             "holder": {"type": "dict", "default": {}},
             "instance_id": {"type": "str", "default": ""},
             "group_preset": {"type": "str", "default": "ssh", "choices": list(PRESETS)},

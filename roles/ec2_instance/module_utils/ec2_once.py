@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -108,10 +107,9 @@ def key_trouble(has_instance: bool, pair: str | None, here: str | None) -> str:
     return "" if _key(pair) == _key(here) else "other"
 
 
-def _key(public: str) -> bytes:
-    """The key itself: of `TYPE BASE64 COMMENT` the part that says which it is."""
-    words = public.split()
-    return base64.b64decode(words[1] if len(words) > 1 else words[0])
+def _key(public: str) -> list[str]:
+    """Of `TYPE BASE64 COMMENT` what says which key it is."""
+    return public.split()[:2]
 
 
 def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
