@@ -49,6 +49,8 @@ log = logging.getLogger("lab.api")
 requests_log = logging.getLogger("lab.requests")
 
 
+#: What EC2 makes once of a name, however many ask for it at the same moment.
+_ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
 _BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
@@ -67,6 +69,7 @@ class Application:
     def __init__(self) -> None:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._launching = threading.Lock()
+        self._naming = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -97,11 +100,12 @@ class Application:
 
     def _ec2(self, params: Params, environ: dict[str, Any]) -> Answer:
         _clock.ahead = 0
-        action = params["Action"]
+        action, logged = params["Action"], params
         region = _region(environ)
         try:
             if region not in ec2_backends[DEFAULT_ACCOUNT_ID]:
                 raise rules.RefusalError("AuthFailure", "Credential should be scoped to a valid region.", 401)
+            logged = _named(params, region)
             World.faults.before(action, params.get("DryRun") == "true")
             rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
             if action == "RunInstances" and params.get("ClientToken"):
@@ -110,6 +114,10 @@ class Application:
                 answer = _set_behaviour(params, region)
             elif action == "GetConsoleOutput":
                 answer = _console_output(params, region)
+            elif action in _ONCE:
+                # moto looks and then makes, in as many threads as there are requests.
+                with self._naming:
+                    answer = self._through_moto(environ)
             else:
                 answer = self._through_moto(environ)
         except rules.RefusalError as refusal:
@@ -117,7 +125,7 @@ class Application:
             answer = Answer.error(refusal)
         except EC2ClientError as refusal:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
-        _log_request(action, region, params, answer)
+        _log_request(action, region, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
             instances.save()
@@ -127,19 +135,28 @@ class Application:
         return answer
 
     def _launch_once(self, params: Params, environ: dict[str, Any]) -> Answer:
-        """RunInstances with a client token: the same request again gets the first one's answer, and makes nothing."""
-        token = params["ClientToken"]
-        asked = {key: value for key, value in params.items() if key not in ("Action", "Version")}
+        """RunInstances with a client token: the same request again gets the first one's answer, and makes nothing.
+
+        "Ensuring idempotency in Amazon EC2 API requests": a token counts in its region, or in the zone that the request names; the zone
+        is no parameter that must be the same. IdempotentInstanceTerminated is of the API's list of error codes.
+        """
+        token, region = params["ClientToken"], _region(environ)
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+        key = (token, region, rules.zone(params, backend))
+        asked = {name: value for name, value in params.items() if name not in ("Action", "Version", "Placement.AvailabilityZone")}
         with self._launching:
-            known = World.launched.get(token)
+            known = World.launched.get(key)
             if known is None:
                 answer = self._through_moto(environ)
                 if answer.status.startswith("200"):
-                    World.launched[token] = (asked, answer)
+                    World.launched[key] = (asked, answer)
                 return answer
         if known[0] != asked:
             raise rules.RefusalError("IdempotentParameterMismatch", f"The client token '{token}' was used with other parameters.")
         first: Answer = known[1]
+        made = set(re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", first.body.decode()))
+        if not any(item.id in made and item._state.name not in ("shutting-down", "terminated") for item in instances.everyone()):
+            raise rules.RefusalError("IdempotentInstanceTerminated", f"The instance of the client token '{token}' was terminated.")
         return first
 
     def _through_moto(self, environ: dict[str, Any]) -> Answer:
@@ -200,6 +217,12 @@ def _set_behaviour(params: Params, region: str) -> Answer:
     backend.modify_instance_attribute(params.get("InstanceId", ""), "instance_initiated_shutdown_behavior", params[_BEHAVIOUR])
     name = "ModifyInstanceAttributeResponse"
     return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></{name}>')
+
+
+def _named(params: Params, region: str) -> Params:
+    """The parameters with the name of the security group whose id they have: when the request is logged, it may be gone."""
+    group = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_security_group_by_name_or_id(params.get("GroupId", ""))
+    return {**params, "GroupName": group.name} if group else params
 
 
 def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:

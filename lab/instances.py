@@ -47,8 +47,8 @@ class World:
     workers: ClassVar = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
     recent_addresses: ClassVar[deque[str]] = deque(maxlen=100)
     faults: ClassVar = Faults()
-    #: What each client token of RunInstances asked for, and what it was answered.
-    launched: ClassVar[dict[str, tuple[dict[str, str], Any]]] = {}
+    #: What each client token of RunInstances asked for, and what it was answered; by token, region and zone.
+    launched: ClassVar[dict[tuple[str, str, str], tuple[dict[str, str], Any]]] = {}
 
 
 class LabInstance(Instance):
@@ -62,9 +62,11 @@ class LabInstance(Instance):
         if key and key not in ec2_backend.key_pairs:
             raise InvalidKeyPairNameError([key])
         if not kwargs.get("subnet_id") and not kwargs.get("nics"):
-            # As in an account with a default VPC: its subnet of the asked or the first zone, with a public address.
+            # As in an account with a default VPC: its subnet of the asked zone, or of the first with such a type, with a public address.
             subnets = ec2_backend.get_default_subnets()
-            kwargs["subnet_id"] = subnets[kwargs.get("placement") or min(subnets)].id
+            offers = ec2_backend.describe_instance_type_offerings("availability-zone", {"instance-type": [kwargs["instance_type"]]})
+            fit = subnets.keys() & {offer["Location"] for offer in offers}
+            kwargs["subnet_id"] = subnets[kwargs.get("placement") or min(fit or subnets)].id
         if kwargs.get("associate_public_ip") is None:
             kwargs["associate_public_ip"] = True
         if not kwargs.get("private_ip") and kwargs.get("subnet_id"):

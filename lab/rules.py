@@ -61,13 +61,17 @@ def _run_same_architecture(params: Params, backend: EC2Backend) -> None:
         _same_architecture(params.get("InstanceType", _DEFAULT_TYPE), image.architecture)
 
 
-def _run_offered_in_the_zone(params: Params, backend: EC2Backend) -> None:
+def zone(params: Params, backend: EC2Backend) -> str:
+    """The zone that a request of RunInstances names, by itself or by a subnet; empty if EC2 is to choose."""
     # Terraform sends the zone empty where none is wanted.
-    zone = params.get("Placement.AvailabilityZone")
-    if not zone and params.get("SubnetId"):
-        zone = backend.get_subnet(params["SubnetId"]).availability_zone
-    if zone:
-        _offered(params.get("InstanceType", _DEFAULT_TYPE), zone, backend)
+    named = params.get("Placement.AvailabilityZone", "")
+    subnet = params.get("SubnetId") or params.get("NetworkInterface.1.SubnetId")
+    return str(backend.get_subnet(subnet).availability_zone) if not named and subnet else named
+
+
+def _run_offered_in_the_zone(params: Params, backend: EC2Backend) -> None:
+    if named := zone(params, backend):
+        _offered(params.get("InstanceType", _DEFAULT_TYPE), named, backend)
 
 
 def _run_disk_holds_the_image(params: Params, backend: EC2Backend) -> None:

@@ -27,6 +27,7 @@ _RESIZE = {
     "rollback": "ec2_resize_rollback",
 }
 _RUN = {"on": "ec2_resize_type"}
+_DESTROY = {"instance": "ec2_instance_destroy_instance"}
 _OPEN = {"local_port": "tunnel_wanted_port"}
 _UP = {
     "type": "ec2_instance_type",
@@ -88,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:
     """The role variables that the options set."""
-    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN}.get(options.command, _UP))
+    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN, "destroy": _DESTROY}.get(options.command, _UP))
 
 
 def common(options: argparse.Namespace) -> dict[str, Any]:
@@ -178,7 +179,12 @@ def parser() -> Parser:
     ssh.add_argument("remote", nargs=argparse.REMAINDER, type=words.WORDS, metavar="COMMAND", help="what to run there")
     destroy = add("destroy", "remove the machine with all its data, its security group and its key pair")
     destroy.add_argument("confirm", nargs="?", type=words.MACHINE, metavar="NAME", help="the machine's name, typed out to confirm")
+    destroy.add_argument(
+        "--instance", type=words.INSTANCE, metavar="ID", help="of two instances of the name, remove this one alone; the machine stays"
+    )
     destroy.add_argument("--dry-run", action="store_true", help="tell what would be removed, and remove nothing")
+    unlock = add("unlock", "end the lock of a command that has ended without giving its machine back")
+    unlock.add_argument("--dry-run", action="store_true", help="tell which command has it, and end nothing")
     lab = add("lab", "the local EC2")
     lab.add_argument(
         "action",

@@ -163,6 +163,7 @@ def _destroy(options: argparse.Namespace) -> Exit:
     name = plays.name(options)
     confirmed = getattr(options, "confirm", name if options.yes else None)
     check = "dry_run" in options
+    variables = arguments.variables(options)
     if lab.is_down(options):
         print("The lab does not run: there is nothing to remove.", file=sys.stderr)
         if options.json:
@@ -170,10 +171,12 @@ def _destroy(options: argparse.Namespace) -> Exit:
         return Exit.DONE
     if confirmed is None and check:
         confirmed = name
+    instance = getattr(options, "instance", None)
     if confirmed is None:
-        question = f"This removes the machine {name} with all its data. Type its name to go on: "
+        what = f"the machine {name}" if instance is None else f"the instance {instance} of the machine {name}"
+        question = f"This removes {what} with all its data. Type {'its name' if instance is None else 'the name of the machine'} to go on: "
         confirmed = render.ask(question, plays.command(options, f"destroy {name}"))
-    variables = arguments.variables(options) | {"ec2_instance_destroy_confirm": confirmed}
+    variables |= {"ec2_instance_destroy_confirm": confirmed}
     result = plays.play("destroy", "playbooks/destroy.yml", options, variables, Progress(check=check), check)
     if result.failure:
         return plays.failed(options, result, result.failure)
@@ -182,11 +185,35 @@ def _destroy(options: argparse.Namespace) -> Exit:
     elif result.changed == 0:
         print(f"Nothing to remove: there is no machine {name} (target {options.target}).")
     else:
-        print(f"{'Would remove' if check else 'Removed'} {name}: changed={result.changed} in {result.seconds:.0f} s")
+        what = name if instance is None else f"{instance} of {name}, which stays"
+        print(f"{'Would remove' if check else 'Removed'} {what}: changed={result.changed} in {result.seconds:.0f} s")
     return Exit.DONE
 
 
-_CHANGING = ("up", "open", "resize", "destroy", "measure", *projects.CHANGING)
+def _unlock(options: argparse.Namespace) -> Exit:
+    """End the lock that a command of another computer has left; one of this computer is never the one, for this command has its lock."""
+    lab.need(options)
+    look = plays.play("unlock", "playbooks/unlock.yml", options, arguments.variables(options), check=True)
+    if look.failure:
+        return plays.failed(options, look, look.failure)
+    holder, ended = look.published["lock_holder"], False
+    if holder and "dry_run" not in options:
+        who = f"The machine {plays.name(options)} is locked by this command: {render.holder_words(holder)}."
+        question = f"{who}\nIf it still works, two commands will change the machine at once. End its lock? [y/N] "
+        if not options.yes and render.ask(question, plays.command(options, "unlock --yes")).lower() not in ("y", "yes"):
+            raise RefusalError("Nothing was changed.")
+        # That command's alone: it may have ended, and another one come, while this one asked.
+        variables = arguments.variables(options) | {"ec2_instance_unlock_id": holder["id"]}
+        result = plays.play("unlock", "playbooks/unlock.yml", options, variables)
+        if result.failure:
+            return plays.failed(options, result, result.failure)
+        ended = result.changed > 0
+    document = {"target": options.target, "name": plays.name(options), "holder": holder, "ended": ended}
+    print(render.as_json(document) if options.json else render.unlock_text(document))
+    return Exit.DONE
+
+
+_CHANGING = ("up", "open", "resize", "destroy", "unlock", "measure", *projects.CHANGING)
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "status": _status_command,
@@ -196,6 +223,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "ssh": machine.ssh,
     "top": top.top,
     "destroy": _destroy,
+    "unlock": _unlock,
     "lab": lab.command,
     **projects.COMMANDS,
     "run": burst.run,

@@ -81,9 +81,9 @@ def take(lock: Path, command: str, held_until: ExitStack, what: str = "this mach
     _share_lab(lock, held_until)
     descriptor = _open(lock, held_until)
     _flock(descriptor, fcntl.LOCK_EX, lock, what)
-    note = {"command": command, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    mine = {"command": command, "pid": os.getpid(), "since": datetime.now(UTC).isoformat(timespec="seconds")}
     os.truncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(note).encode(), 0)
+    os.pwrite(descriptor, json.dumps(mine).encode(), 0)
     return descriptor
 
 
@@ -119,6 +119,12 @@ def _flock(descriptor: int, kind: int, lock: Path, what: str = "this machine") -
             time.sleep(wait)
 
 
+def note(lock: Path) -> dict[str, str]:
+    """What the command that has it has written: `command`, `pid` and `since`. Raises OSError, ValueError or KeyError if it has not."""
+    found = json.loads(lock.read_text())
+    return {key: str(found[key]) for key in ("command", "pid", "since")}
+
+
 def _holders(lock: Path) -> str:
     """The commands that have it; of the lab's, also those that work on one of its machines."""
     locks = [lock]
@@ -140,7 +146,6 @@ def _is_held(lock: Path) -> bool:
 def _note(lock: Path) -> str | None:
     """What the command that had it last has written."""
     try:
-        note = json.loads(lock.read_text())
-        return f"{note['command']} (process {note['pid']}, since {note['since']})"
+        return "{command} (process {pid}, since {since})".format(**note(lock))
     except (OSError, ValueError, KeyError):
         return None

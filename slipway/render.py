@@ -287,3 +287,19 @@ def by_name_text(document: Mapping[str, Any], verb: str, command: Callable[[str]
 
 def _few(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def holder_words(holder: Mapping[str, Any]) -> str:
+    """The command that has a machine's lock in EC2; a tag may hold anything."""
+    command, computer, since = (killed.plain(str(holder[key])) for key in ("command", "computer", "since"))
+    return f"{command or 'a command'} of the computer {computer or '?'}, since {since or '?'}"
+
+
+def unlock_text(document: Mapping[str, Any]) -> str:
+    """What became of a machine's lock."""
+    name, holder = document["name"], document["holder"]
+    if not holder:
+        return f"Nothing to end: no command has the lock of the machine {name}."
+    if document["ended"]:
+        return f"Ended the lock of the machine {name} that this command had: {holder_words(holder)}."
+    return f"The machine {name} is locked by this command: {holder_words(holder)}."

@@ -158,8 +158,12 @@ class Checkout:
         urllib.request.urlopen(request, timeout=30).close()
 
     def requests(self, since: int = 0) -> list[dict[str, Any]]:
-        """What the lab's API was asked so far, oldest first, without the first so many."""
-        return [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()[since:]]
+        """What the lab's API was asked so far, oldest first, without the first so many, and without what locks a machine.
+
+        A lock is given back when its command has ended, by a process of its own.
+        """
+        asked = [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()]
+        return [line for line in asked if not line["params"].get("GroupName", "").endswith(".lock")][since:]
 
     def plays(self, name: str = "slipway") -> list[int]:
         """The processes of this computer that a play of `orchestrate.py` on the machine has, by their environment."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.support.computers import instances
 from tests.e2e.support.refusals import changes, table
 
 #: Words of `up` -> what its one line must say: the field, the value found and what is allowed.
@@ -163,17 +164,32 @@ def test_aws_without_credentials(checkout: Checkout) -> None:
     assert "AWS credentials: none found" in done.stderr
 
 
-def test_two_instances_of_one_name_are_both_listed(lab: Checkout) -> None:
+def test_two_instances_of_one_name_are_both_listed_and_one_can_be_removed(lab: Checkout) -> None:
     ec2 = lab.ec2()
     image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"][0]["ImageId"]
     tags = [{"ResourceType": "instance", "Tags": [{"Key": "slipway", "Value": "twin"}]}]
     made = ec2.run_instances(ImageId=image, InstanceType="t2.micro", MinCount=2, MaxCount=2, TagSpecifications=tags)["Instances"]
     twins = [item["InstanceId"] for item in made]
     try:
-        for command in ("up", "status"):
-            done = lab.orchestrate(command, "--name", "twin")
-            assert done.returncode == 2, done.stderr
+        for words in (["up"], ["status"], ["destroy", "twin"]):
+            done = lab.orchestrate(*words, "--name", "twin")
+            assert done.returncode == 3, done.stderr
             assert all(twin in done.stderr for twin in twins)
+            assert "destroy twin --instance i-" in done.stderr
+        stranger = ec2.describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])["Reservations"]
+        others = [item["InstanceId"] for each in stranger for item in each["Instances"] if item["InstanceId"] not in twins]
+        for word in ("", "twin", "i-12", "i-0a1b2c3d4e5f6071z", "i-0a1b2c3d4e5f60718", *others[:1]):
+            refused = lab.orchestrate("destroy", "twin", "--instance", word)
+            assert refused.returncode == 2, refused.stderr
+        seen = lab.answer("destroy", "twin", "--instance", twins[0], "--dry-run")
+        assert seen["changed"] == 1
+        assert instances(ec2, "twin") == twins
+        assert lab.answer("destroy", "twin", "--instance", twins[0])["changed"] == 1
+        assert instances(ec2, "twin") == twins[1:]
+        # The other is the machine now.
+        only = lab.orchestrate("destroy", "twin", "--instance", twins[1])
+        assert only.returncode == 2, only.stderr
+        assert "the only instance" in only.stderr
     finally:
         ec2.terminate_instances(InstanceIds=twins)
 

@@ -60,7 +60,7 @@ def test_a_key_that_is_not_here_is_never_replaced(lab: Checkout, machine: Path) 
     try:
         for verb in ("up", "status"):
             refused = lab.orchestrate(verb, "--name", NAME)
-            assert refused.returncode == 2, refused.stderr
+            assert refused.returncode == 3, refused.stderr
             assert str(machine / "ssh_key") in refused.stderr
         assert fingerprints(lab) == before
         assert not (machine / "ssh_key").exists()

@@ -94,6 +94,26 @@ def test_up_again_changes_nothing(machine: Checkout) -> None:
     assert after[1] == {store: count + 1 for store, count in before[1].items()}
 
 
+def test_the_secrets_of_another_computer_are_not_replaced(machine: Checkout) -> None:
+    """As a computer has it that made a token of its own; no volume is under it."""
+    token = machine.ssh_config().parent / "stack" / "secrets" / "jupyter_token"
+    mine, theirs = token.read_text(), machine.on_host("cat slipway/secrets/jupyter_token")
+    try:
+        for here in (None, "another-token-of-32-characters-0"):
+            token.unlink()
+            if here:
+                token.write_text(here)
+            refused = machine.orchestrate("up")
+            assert refused.returncode == 3, refused.stderr
+            assert f"copy this folder from there: {token.parents[1]}" in refused.stderr
+            token.touch()
+    finally:
+        token.unlink(missing_ok=True)
+        token.write_text(mine)
+        token.chmod(0o444)
+    assert machine.on_host("cat slipway/secrets/jupyter_token") == theirs
+
+
 def test_ansible_playbook_alone_changes_nothing_either(machine: Checkout) -> None:
     """In check mode: test_check_mode.py."""
     done = machine.run("ansible-playbook", "site.yml")

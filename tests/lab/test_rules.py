@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -139,6 +140,28 @@ def test_a_client_token_makes_one_instance(ec2: Any, launch: Callable[..., str])
     with pytest.raises(ClientError) as refused:
         launch(ClientToken="once", InstanceType="t2.small")
     assert code(refused) == "IdempotentParameterMismatch"
+    # With a zone it counts in that zone.
+    assert launch(ClientToken="once", Placement={"AvailabilityZone": "us-east-1b"}) != first
+    ec2.terminate_instances(InstanceIds=[first])
+    with pytest.raises(ClientError) as spent:
+        launch(ClientToken="once")
+    assert code(spent) == "IdempotentInstanceTerminated"
+
+
+def test_what_is_asked_for_twice_at_once_is_made_once(ec2: Any, launch: Callable[..., str]) -> None:
+    with ThreadPoolExecutor() as threads:
+        assert len(set(threads.map(lambda _: launch(ClientToken="at once"), range(2)))) == 1
+
+    def group(_: int) -> str:
+        try:
+            return str(ec2.create_security_group(GroupName="at-once", Description="tests")["GroupId"])
+        except ClientError as refusal:
+            return str(refusal.response["Error"]["Code"])
+
+    with ThreadPoolExecutor() as threads:
+        answers = sorted(threads.map(group, range(8)))
+    assert answers[:-1] == ["InvalidGroup.Duplicate"] * 7
+    ec2.delete_security_group(GroupId=answers[-1])
 
 
 def test_a_lost_reply_and_the_same_request_again_make_one_instance(lab: Checkout, ec2: Any, launch: Callable[..., str]) -> None:

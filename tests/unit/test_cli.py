@@ -54,3 +54,12 @@ def test_an_option_means_the_same_before_and_after_the_command(words: list[str],
     monkeypatch.setitem(cli._COMMANDS, "destroy", destroy)
     assert main(words) == 0
     assert seen == [("aws", True, True)]
+
+
+@pytest.mark.parametrize(
+    "word", ["", " ", "twin", "i-", "i-12345678 ", "i-0A1B2C3D", "i-0a1b2c3d4", "i-0a1b2c3d4e5f6071z", "i-\u0660a1b2c3d"]
+)
+def test_what_is_no_instances_id_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    # An empty one would mean the machine.
+    assert main(["destroy", "slipway", "--instance", word]) == 2
+    assert "i-0a1b2c3d4e5f60718" in capsys.readouterr().err

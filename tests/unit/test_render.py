@@ -143,3 +143,11 @@ def test_the_token_is_read_from_its_file_only(tmp_path: Path) -> None:
     assert render.url_with_token(None, token) is None
     token.write_text("a secret&with#signs\n")
     assert render.url_with_token("http://127.0.0.1:1/lab", token) == "http://127.0.0.1:1/lab?token=a%20secret%26with%23signs"
+
+
+def test_whose_lock_it_was_is_shown_without_what_a_terminal_would_obey() -> None:
+    holder = {"id": "1", "computer": "lap\x1b[2Jtop", "command": "orchestrate.py up", "since": ""}
+    document = {"target": "aws", "name": "x", "holder": holder, "ended": True}
+    assert render.unlock_text(document).endswith("had: orchestrate.py up of the computer lap?[2Jtop, since ?.")
+    assert render.unlock_text(document | {"ended": False}).startswith("The machine x is locked by")
+    assert render.unlock_text(document | {"holder": None, "ended": False}) == "Nothing to end: no command has the lock of the machine x."

@@ -8,8 +8,9 @@ module: ec2_look
 short_description: Read all that a machine's provisioning depends on, in one call of Python
 description:
   - Asks EC2 for the instances with a tag, the wanted type, the newest image, the key pair and the security group.
-  - Changes nothing. Fails with C(exit_code) 2 where what was asked for does not exist, naming the field, the
-    value and what is allowed.
+  - Changes nothing; but with I(holder) it first takes the machine's lock for that command (module_utils/ec2_lock.py), and fails with
+    C(exit_code) 3, naming the command, if another one has it.
+  - Fails with C(exit_code) 2 where what was asked for does not exist, naming the field, the value and what is allowed.
   - One module instead of six C(amazon.aws.*_info) tasks, because loading boto3 takes longer than asking.
 options:
   name: {type: str, required: true, description: Value of the tag C(slipway), the machine's name.}
@@ -21,6 +22,9 @@ options:
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
+  key_path: {type: path, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
+  holder: {type: dict, default: {}, description: 'Lock the machine for this command (module_utils/ec2_once.py). Empty locks nothing.'}
+  instance_id: {type: str, default: '', description: Which instance is meant if more than one has the name.}
   group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
@@ -33,6 +37,7 @@ ending: {type: bool, returned: always, description: Whether an instance of that 
 region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
+key_trouble: {type: str, returned: always, description: 'C(missing) if no key is at I(key_path), C(other) if another one is; else empty.'}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
 group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
 open_rules: {type: list, returned: always, description: The preset and I(open_ports) as the rules of a security group.}
@@ -44,8 +49,10 @@ import difflib
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, NoReturn
 
+from ansible.module_utils import ec2_lock, ec2_once
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
 from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
@@ -62,6 +69,8 @@ except ImportError:
 
 # How EC2 refuses a signature that is too old or from the future.
 SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
+#: How EC2 says that a permission is missing.
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 #: By so much AWS lets a request's time differ from its own; below that the clock is not the reason.
 SKEW_SECONDS = 300
 #: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
@@ -93,15 +102,47 @@ class Look:
         answer = self.client.describe_instances(Filters=filters, aws_retry=True)
         found = [item for reservation in answer["Reservations"] for item in reservation["Instances"]]
         ending = [item for item in found if item["State"]["Name"] == "shutting-down"]
-        living = [item for item in found if item not in ending]
-        if len(living) > 1:
-            listed = ", ".join(f"{item['InstanceId']} ({item['InstanceType']}, {item['State']['Name']})" for item in living)
-            self.refuse(
-                "ec2_instance_name",
-                name,
-                f"{len(living)} instances carry the tag slipway={name}: {listed}. Remove the tag from all but one.",
+        living = sorted((item for item in found if item not in ending), key=lambda item: item["LaunchTime"])
+        wanted = self.module.params["instance_id"]
+        instance, wrong = ec2_once.one_of(name, living, wanted)
+        if wrong and wanted:
+            self.refuse("ec2_instance_destroy_instance", wanted, wrong)
+        if wrong:
+            self.module.fail_json(msg=wrong, exit_code=3)
+        return instance, bool(ending)
+
+    def lock(self) -> None:
+        """Take the machine's lock for the command that asks, or end with the one that has it."""
+        given = self.module.params["holder"]
+        if not given:
+            return
+        name = self.module.params["name"]
+        try:
+            other = ec2_lock.take(self.client, name, ec2_once.Holder(**given))
+        except ClientError as refusal:
+            if ec2_lock.code(refusal) not in DENIED:
+                raise
+            self.module.fail_json(
+                msg=f"A command keeps others off its machine by a security group that it makes and removes, and you may not: {refusal}",
+                exit_code=3,
             )
-        return (living[0] if living else None), bool(ending)
+        if other:
+            self.module.fail_json(msg=ec2_once.refusal(name, other), exit_code=3)
+
+    def unlock(self) -> None:
+        """Give the lock back at once, for this command will change nothing: another computer's may."""
+        group = ec2_lock.find(self.client, self.module.params["name"])
+        if group and ec2_lock.holder_of(group).id == self.module.params["holder"].get("id"):
+            ec2_lock.end(self.client, group)
+
+    def key_trouble(self, instance: dict[str, Any] | None, pair: dict[str, Any] | None) -> str:
+        """Whether the key of this computer is the machine's."""
+        path = Path(self.module.params["key_path"])
+        if not self.module.params["key_path"]:
+            return ""
+        public = path.with_name(path.name + ".pub")
+        here = None if not path.is_file() else public.read_text(errors="replace") if public.is_file() else ""
+        return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:
         try:
@@ -149,8 +190,8 @@ class Look:
             self.refuse("ec2_instance_type", wanted, "It is not offered in any zone of this region.")
         return zones
 
-    def named(self, operation: str, key: str, filters: dict[str, str]) -> dict[str, Any] | None:
-        found = getattr(self.client, operation)(Filters=ansible_dict_to_boto3_filter_list(filters), aws_retry=True)[key]
+    def named(self, operation: str, key: str, filters: dict[str, str], **more: Any) -> dict[str, Any] | None:
+        found = getattr(self.client, operation)(Filters=ansible_dict_to_boto3_filter_list(filters), aws_retry=True, **more)[key]
         return found[0] if found else None
 
 
@@ -162,6 +203,7 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         open_rules = doors(module.params["open_ports"])
     except WrongError as wrong:
         asked.refuse(*wrong.args)
+    asked.lock()
     instance, ending = asked.instance()
     if instance is None:
         check_region(module)
@@ -172,6 +214,10 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         asked.type_facts(wanted)
     group_name = f"slipway-{module.params['name']}"
     group = asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name})
+    pair = asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}, IncludePublicKey=True)
+    key_trouble = asked.key_trouble(instance, pair)
+    if key_trouble:
+        asked.unlock()
     result: dict[str, Any] = {
         "instance": instance,
         "memory_mib": facts["MemoryInfo"]["SizeInMiB"],
@@ -180,7 +226,8 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         if instance and module.params["fit_mib"]
         else None,
         "region": module.region,
-        "key_pair": asked.named("describe_key_pairs", "KeyPairs", {"key-name": group_name}),
+        "key_pair": pair,
+        "key_trouble": key_trouble,
         "group": group,
         "group_rules": rules(group),
         "open_rules": preset(name, open_rules),
@@ -219,10 +266,16 @@ def main() -> None:
             "fit_mib": {"type": "int", "default": 0},
             "ssh_open_to_all": {"type": "bool", "default": False},
             "open_ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
+            "key_path": {"type": "path", "default": "", "no_log": False},
+            "holder": {"type": "dict", "default": {}},
+            "instance_id": {"type": "str", "default": ""},
             "group_preset": {"type": "str", "default": "ssh", "choices": list(PRESETS)},
         },
         supports_check_mode=True,
     )
+    if module.params["instance_id"] and not re.fullmatch(r"i-[0-9a-f]{8}([0-9a-f]{9})?", module.params["instance_id"]):
+        msg = f"ec2_instance_destroy_instance: {module.params['instance_id']!r} is no instance's id. Allowed: i-0a1b2c3d4e5f60718, for one."
+        module.fail_json(msg=msg, exit_code=2)
     # With a name of another form the SDK fails before it asks.
     if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", module.region or ""):
         check_region(module)

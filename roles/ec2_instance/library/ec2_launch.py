@@ -1,0 +1,127 @@
+#!/usr/bin/python
+"""One instance of a name, however many computers ask for it at the same moment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: ec2_launch
+short_description: Launch the machine's instance, once in its life
+description:
+  - Calls RunInstances with a client token that is made from the machine's name and its security group's id (module_utils/ec2_once.py). A
+    second call of the same life makes nothing, from whichever computer it comes and whatever it asks for.
+  - Names no zone and no subnet. With one of them EC2 takes the token for that zone alone, and would make a second instance in another one
+    ("Ensuring idempotency in Amazon EC2 API requests"); without, EC2 chooses a zone that offers the type.
+  - Waits until the instance runs. C(amazon.aws.ec2_instance) 10.1.2 has no option for the token, and takes a random one.
+options:
+  name: {type: str, required: true, description: The machine's name.}
+  resource: {type: str, required: true, description: The name of its key pair and its security group.}
+  image: {type: dict, required: true, description: "The image: C(image_id) and C(root_device_name)."}
+  instance_type: {type: str, required: true, description: The instance type.}
+  disk_gib: {type: int, required: true, description: "The root disk in GiB: gp3, encrypted, removed with the instance."}
+  tags: {type: dict, required: true, description: Tags of the instance and its volume.}
+  timeout: {type: int, default: 600, description: Seconds to wait until it runs.}
+extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
+"""
+
+RETURN = r"""
+instance_id: {type: str, returned: always, description: The machine's instance.}
+"""
+
+import contextlib
+import time
+from typing import Any
+
+from ansible.module_utils.ec2_once import launched, spent, token
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
+from ansible_collections.amazon.aws.plugins.module_utils.tagging import boto3_tag_specifications
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing.
+    from botocore.exceptions import BotoCoreError, ClientError
+
+#: The token was used: for another request, or by an instance that is gone.
+USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
+PAUSE_SECONDS = 2
+
+
+def request(asked: dict[str, Any], group_id: str) -> dict[str, Any]:
+    """What RunInstances is asked for."""
+    disk = {"VolumeSize": asked["disk_gib"], "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
+    return {
+        "ClientToken": token(asked["name"], group_id),
+        "MinCount": 1,
+        "MaxCount": 1,
+        "ImageId": asked["image"]["image_id"],
+        "InstanceType": asked["instance_type"],
+        "KeyName": asked["resource"],
+        "SecurityGroupIds": [group_id],
+        "BlockDeviceMappings": [{"DeviceName": asked["image"]["root_device_name"], "Ebs": disk}],
+        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required"},
+        "InstanceInitiatedShutdownBehavior": "stop",
+        "TagSpecifications": boto3_tag_specifications(asked["tags"], ["instance", "volume"]),
+    }
+
+
+def launch(client: Any, asked: dict[str, Any], module: AnsibleAWSModule) -> str:
+    """Launch the instance, or find the one that was launched; return its id."""
+    groups = [{"Name": "group-name", "Values": [asked["resource"]]}]
+    [group] = client.describe_security_groups(Filters=groups, aws_retry=True)["SecurityGroups"]
+    wanted = request(asked, group["GroupId"])
+    try:
+        instance = client.run_instances(**wanted, aws_retry=True)["Instances"][0]
+    except ClientError as refusal:
+        if refusal.response["Error"]["Code"] not in USED:
+            raise
+        ours = [{"Name": "tag:slipway", "Values": [asked["name"]]}]
+        pages = client.get_paginator("describe_instances").paginate(Filters=ours)
+        instance = launched((item for page in pages for each in page["Reservations"] for item in each["Instances"]), wanted["ClientToken"])
+    why = spent(asked["name"], instance)
+    if why:
+        module.fail_json(msg=why, exit_code=3)
+    return str(instance["InstanceId"])
+
+
+def wait(client: Any, instance_id: str, seconds: int) -> str | None:
+    """Return when it runs. If it does not, why."""
+    deadline, last = time.monotonic() + seconds, "pending"
+    while time.monotonic() < deadline:
+        # EC2 may not know it yet.
+        ids = [{"Name": "instance-id", "Values": [instance_id]}]
+        found = client.describe_instances(Filters=ids, aws_retry=True)["Reservations"]
+        for item in (item for each in found for item in each["Instances"]):
+            last = item["State"]["Name"]
+            if last == "running":
+                return None
+            if last in ("shutting-down", "terminated"):
+                why = item.get("StateReason", {}).get("Message", "EC2 gives no reason")
+                return f"The instance {instance_id} ended as it was made: {why}."
+        time.sleep(PAUSE_SECONDS)
+    return f"The instance {instance_id} is still {last} after {seconds} s."
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleAWSModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "resource": {"type": "str", "required": True},
+            "image": {"type": "dict", "required": True},
+            "instance_type": {"type": "str", "required": True},
+            "disk_gib": {"type": "int", "required": True},
+            "tags": {"type": "dict", "required": True},
+            "timeout": {"type": "int", "default": 600},
+        },
+    )
+    client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
+    try:
+        instance_id = launch(client, module.params, module)
+        why = wait(client, instance_id, module.params["timeout"])
+    except (BotoCoreError, ClientError) as failure:
+        module.fail_json_aws(failure, msg="The instance was not made", exit_code=4)
+    if why:
+        module.fail_json(msg=why, exit_code=4)
+    module.exit_json(changed=True, instance_id=instance_id)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""One machine a name: the token of its launch, whose key it is, and which command has its lock. Decisions only; ec2_lock acts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+#: What the tags of a lock begin with.
+MARK = "slipway-lock-"
+#: EC2 takes no longer value of a tag.
+LONGEST = 256
+LIVING = ("pending", "running", "stopping", "stopped")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A command that works on a machine.
+
+    `id` is the command's own. `computer` is a name for people; `place` is the running system that the command is on: of two computers, and
+    of two starts of one, no two are the same. `lock` is the file there that the command's processes hold for as long as they live.
+    """
+
+    id: str
+    computer: str
+    place: str
+    lock: str
+    command: str
+    since: str
+
+    def tags(self) -> dict[str, str]:
+        """Its tags. A path that is too long for one is left out: this command is then never taken for one that has ended."""
+        found = {MARK + key: value[:LONGEST] for key, value in asdict(self).items()}
+        return found if len(self.lock) <= LONGEST else found | {f"{MARK}lock": ""}
+
+    @classmethod
+    def of(cls, tags: Mapping[str, str]) -> Holder:
+        """What tags say; what one of them does not say is empty."""
+        return cls(**{field.name: str(tags.get(MARK + field.name, "")) for field in fields(cls)})
+
+    def __str__(self) -> str:
+        """For people."""
+        command, computer = (plain(text) or "a command" for text in (self.command, self.computer))
+        return f"{command} of the computer {computer}, since {plain(self.since)}" if self.id else "a command that has just begun"
+
+
+def plain(text: str) -> str:
+    """Without what a terminal would take for a command of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def lock_name(name: str) -> str:
+    """The security group that is the lock of a machine: EC2 makes one of a name, and refuses the second. No machine's own has a dot."""
+    return f"slipway-{name}.lock"
+
+
+def standing(found: Holder, mine: Holder) -> str:
+    """What the lock that was found is: `mine`; `ended`, left by a command that is no more; `ask`, if its own file tells; else `held`."""
+    if found.id == mine.id:
+        return "mine"
+    if not found.lock or found.place != mine.place:
+        return "held"
+    # The file is this command's now, so every process of that command has ended.
+    return "ended" if found.lock == mine.lock else "ask"
+
+
+def refusal(name: str, holder: Holder) -> str:
+    """Why a command does not begin, and what to do."""
+    return (
+        f"Another command works on the machine {name}: {holder}. Nothing was changed. Wait for its end. If it has ended without giving the "
+        f"machine back, because its computer was switched off for one: python orchestrate.py unlock, with the options of this command."
+    )
+
+
+def token(name: str, group_id: str) -> str:
+    """The client token of a machine's launch. `destroy` removes the group, and EC2 gives no id twice: each life has a token of its own."""
+    return "slipway-" + hashlib.sha256(f"{name}\0{group_id}".encode()).hexdigest()[:40]
+
+
+def launched(instances: Iterable[Mapping[str, Any]], wanted: str) -> Mapping[str, Any] | None:
+    """Of EC2's instances the one that was launched by this token."""
+    return next((item for item in instances if item.get("ClientToken") == wanted), None)
+
+
+def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
+    """Why a token that was used makes no machine; none if its instance lives, which then is the machine."""
+    if instance and instance["State"]["Name"] in LIVING:
+        return None
+    known = f"The instance {instance['InstanceId']}" if instance else "An instance"
+    return (
+        f"{known} of the machine {name} was terminated outside of this project, and its disk with all data is gone. Nothing was made in "
+        f"its place. To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
+    )
+
+
+def key_trouble(has_instance: bool, pair: str | None, here: str | None) -> str:
+    """What is wrong with the key of this computer: `missing`, `other`, or nothing.
+
+    `pair` is the public half of the key pair in EC2, and `here` that of the key on this computer (empty if only the private half is there);
+    none if there is no such key.
+    """
+    if here is None:
+        return "missing" if has_instance or pair is not None else ""
+    if not here or not pair:
+        return ""
+    return "" if _key(pair) == _key(here) else "other"
+
+
+def _key(public: str) -> list[str]:
+    """Of `TYPE BASE64 COMMENT` what says which key it is."""
+    return public.split()[:2]
+
+
+def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
+    """Which of the living instances of a name is meant, and why none is. `wanted` is an instance's id, or empty."""
+    facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
+    listed = ", ".join(f"{one} ({kind}, {state}, since {since})" for one, kind, state, since in facts)
+    if not wanted:
+        if len(living) < 2:
+            return (living[0] if living else None), ""
+        return None, (
+            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. "
+            f"Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
+            f"{living[-1]['InstanceId']}, with the options of this command."
+        )
+    found = next((item for item in living if item["InstanceId"] == wanted), None)
+    if found is None:
+        return None, f"It is no instance of the machine {name}. Allowed: {listed or 'none, for there is no instance of that name'}."
+    if len(living) < 2:
+        return None, f"It is the only instance of the machine {name}. To remove the machine: python orchestrate.py destroy {name}"
+    return found, ""

@@ -1,0 +1,210 @@
+"""One machine a name: the token of a launch, which command has the lock, whose key it is, and which of two instances is meant."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from slipway import lock
+from slipway.callback.slipway_lock import holder
+from tests.conftest import PROJECT
+from tests.modules import load
+
+once = load("ec2_once")
+acts = load("ec2_lock")
+
+MINE = once.Holder("a1", "desk", "boot 1", "/home/me/slipway/.slipway/locks/lab-1.lock", "orchestrate.py up", "2026-05-01T12:00:00+00:00")
+#: What was found in EC2 -> what it is for the command MINE, which has its own file.
+STANDINGS = [
+    ({}, "mine"),
+    # The same checkout: its file is MINE's now.
+    ({"id": "b2"}, "ended"),
+    # Another checkout of this computer: its file tells.
+    ({"id": "b2", "lock": "/srv/slipway/.slipway/locks/lab-1.lock"}, "ask"),
+    # Another computer, the same one before it was started again, or a container with a path that is also here.
+    ({"id": "b2", "place": "boot 2"}, "held"),
+    ({"id": "b2", "place": "boot 2", "computer": "laptop"}, "held"),
+    # A group that a person made, or a path that no tag can hold.
+    ({"id": "", "lock": "", "place": ""}, "held"),
+    ({"id": "b2", "lock": ""}, "held"),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), STANDINGS)
+def test_what_a_lock_that_was_found_is(changes: dict[str, str], expected: str) -> None:
+    assert once.standing(replace(MINE, **changes), MINE) == expected
+
+
+@pytest.mark.parametrize("text", ["é雪 `$( )` {{ x }}", "x" * 300, ""])
+def test_tags_hold_the_command_and_give_it_back(text: str) -> None:
+    tags = replace(MINE, command=text).tags()
+    assert all(len(value) <= 256 for value in tags.values())
+    assert once.Holder.of(tags | {"Name": "slipway-x.lock"}) == replace(MINE, command=text[:256])
+
+
+def test_a_path_that_no_tag_can_hold_is_left_out() -> None:
+    assert once.Holder.of(replace(MINE, lock="/x" * 200).tags()) == replace(MINE, lock="")
+
+
+def test_the_lock_of_one_machine_is_no_group_of_another_one() -> None:
+    assert once.lock_name("x") not in {f"slipway-{name}" for name in ("x", "x-lock", "x-")}
+
+
+def test_a_refusal_names_the_command_and_the_way_out() -> None:
+    said = once.refusal("lab-7", replace(MINE, computer="a\x1b[2J"))
+    assert "orchestrate.py up of the computer a?[2J, since 2026-05-01T12:00:00" in said
+    assert "python orchestrate.py unlock" in said
+    assert "has just begun" in once.refusal("x", once.Holder.of({}))
+
+
+def test_each_life_of_a_machine_has_a_token_of_its_own() -> None:
+    tokens = {once.token(name, group) for name in ("slipway", "x" * 40) for group in ("sg-0a1b2c3d4e5f60718", "sg-1a1b2c3d4e5f60718")}
+    assert len(tokens) == 4
+    # EC2 takes 64 ASCII characters.
+    assert all(len(token) <= 64 and token.isascii() for token in tokens)
+    assert once.token("slipway", "sg-1") == once.token("slipway", "sg-1")
+
+
+def instance(number: int, state: str = "running", launch: str = "t") -> dict[str, Any]:
+    return {
+        "InstanceId": f"i-{number}",
+        "InstanceType": "t2.micro",
+        "State": {"Name": state},
+        "LaunchTime": f"2026-05-01T12:00:0{number}Z",
+        "ClientToken": launch,
+    }
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "stopping", "stopped"])
+def test_a_token_whose_instance_lives_is_that_machine(state: str) -> None:
+    found = once.launched([instance(1, launch="another"), instance(2, state)], "t")
+    assert found == instance(2, state)
+    assert once.spent("x", found) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "named"), [(instance(1, "terminated"), "i-1"), (instance(1, "shutting-down"), "i-1"), (None, "An instance")]
+)
+def test_a_token_whose_instance_is_gone_makes_nothing(found: dict[str, Any] | None, named: str) -> None:
+    said = once.spent("x", found)
+    assert said.startswith(named) or f"The instance {named} " in said
+    assert "destroy x" in said
+
+
+OURS, THEIRS = "ssh-ed25519 AAAAC3Nz one", "ssh-ed25519 BBBBC3Nz two"
+
+
+@pytest.mark.parametrize(
+    ("has_instance", "pair", "here", "expected"),
+    [
+        # The first machine of a name: there is nothing yet.
+        (False, None, None, ""),
+        # Made by this computer, whatever the comment; or left half-way before the key pair was imported.
+        (True, OURS, "ssh-ed25519 AAAAC3Nz", ""),
+        (False, OURS, OURS, ""),
+        (False, None, OURS, ""),
+        # Made by another one, which this one knows nothing of, or has a key of its own beside.
+        (True, OURS, None, "missing"),
+        (False, OURS, None, "missing"),
+        (True, None, None, "missing"),
+        (True, OURS, THEIRS, "other"),
+        (False, OURS, THEIRS, "other"),
+        # What cannot be compared: the key pair was removed by hand, or EC2 or this computer has no public half.
+        (True, None, OURS, ""),
+        (True, "", OURS, ""),
+        (True, OURS, "", ""),
+    ],
+)
+def test_whose_key_it_is(has_instance: bool, pair: str | None, here: str | None, expected: str) -> None:
+    assert once.key_trouble(has_instance, pair, here) == expected
+
+
+@pytest.mark.parametrize(
+    ("living", "wanted", "expected", "said"),
+    [
+        ([], "", None, ""),
+        ([1], "", 1, ""),
+        ([1, 2], "", None, "destroy x --instance i-2"),
+        ([1, 2], "i-1", 1, ""),
+        ([1, 2], "i-3", None, "Allowed: i-1 (t2.micro, running"),
+        ([1], "i-1", None, "the only instance"),
+        ([], "i-1", None, "none, for there is no instance of that name"),
+    ],
+)
+def test_which_of_two_is_meant(living: list[int], wanted: str, expected: int | None, said: str) -> None:
+    found, why = once.one_of("x", [instance(number) for number in living], wanted)
+    assert found == (instance(expected) if expected else None)
+    assert said in why
+    assert bool(why) == bool(said)
+
+
+def test_whether_another_checkout_of_this_computer_still_works(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    assert not acts.is_held(str(path))
+    path.touch()
+    assert not acts.is_held(str(path))
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert acts.is_held(str(path))
+    # A tag can name any path: neither a link nor a FIFO is followed, and neither makes a lock free.
+    (tmp_path / "link").symlink_to(path)
+    os.mkfifo(tmp_path / "fifo")
+    assert acts.is_held(str(tmp_path / "link"))
+    assert not acts.is_held(str(tmp_path / "fifo"))
+
+
+class Answers(BaseHTTPRequestHandler):
+    """EC2's place: keeps what it is asked, and knows one lock."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.asked.append(body)
+        groups = "<item><groupId>sg-1</groupId></item>" if "DescribeSecurityGroups" in body else ""
+        answer = f"<Response><securityGroupInfo>{groups}</securityGroupInfo></Response>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_the_keeper_gives_the_lock_back_when_every_process_of_the_command_has_ended(tmp_path: Path) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    connection = {"region": "us-east-1", "endpoint_url": f"http://127.0.0.1:{server.server_port}", "access_key": "a", "secret_key": "b"}
+    path = tmp_path / "x.lock"
+    with lock.held(path, "a test"):
+        mine = holder(path, lock.note(path))
+        keeper = subprocess.Popen([sys.executable, str(PROJECT / "slipway" / "keeper.py")], stdin=subprocess.PIPE, text=True)
+        assert keeper.stdin
+        with keeper.stdin as stdin:
+            json.dump({"lock": str(path), "id": mine["id"], "connection": connection}, stdin)
+        with pytest.raises(subprocess.TimeoutExpired):
+            keeper.wait(timeout=1)
+        assert Answers.asked == []
+    assert keeper.wait(timeout=60) == 0
+    server.shutdown()
+    assert [mine["id"] in Answers.asked[0], "DeleteSecurityGroup" in Answers.asked[1], "sg-1" in Answers.asked[1]] == [True] * 3
+
+
+def test_a_command_is_one_holder_in_all_of_its_plays_and_another_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.lock"
+    note = {"command": "orchestrate.py up", "pid": "7", "since": "2026-05-01T12:00:00+00:00"}
+    first = holder(path, note)
+    assert holder(path, note) == first
+    assert once.Holder(**first).command == "orchestrate.py up"
+    assert len({holder(path, note | {"pid": "8"})["id"], holder(tmp_path / "y.lock", note)["id"], first["id"]}) == 3
