@@ -85,9 +85,9 @@ ALTER DATABASE closed ALLOW_CONNECTIONS false;
 #: What is still the first superuser's, but for what extensions are made of: the event trigger, its function, what only a superuser may own.
 LEFT = """
 SELECT string_agg(what, ',' ORDER BY what) FROM (
-  SELECT relname::text COLLATE "C", 'pg_class'::regclass, oid FROM pg_class WHERE relowner = 10 AND relkind <> 't' AND relnamespace::regnamespace::text !~ '^pg_'
+  SELECT relname::text COLLATE "C", 'pg_class'::regclass, oid FROM pg_class WHERE relowner = 10 AND relkind NOT IN ('t', 'c') AND relnamespace::regnamespace::text !~ '^pg_'
   UNION ALL SELECT proname, 'pg_proc'::regclass, oid FROM pg_proc WHERE proowner = 10
-  UNION ALL SELECT typname, 'pg_type'::regclass, oid FROM pg_type t WHERE typowner = 10 AND typnamespace::regnamespace::text !~ '^pg_'
+  UNION ALL SELECT typname, 'pg_type'::regclass, oid FROM pg_type t WHERE typowner = 10 AND typelem = 0 AND typnamespace::regnamespace::text !~ '^pg_'
   UNION ALL SELECT nspname, 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspowner = 10 AND nspname !~ '^pg_'
   UNION ALL SELECT oprname, 'pg_operator'::regclass, oid FROM pg_operator WHERE oprowner = 10
   UNION ALL SELECT opcname, 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcowner = 10

@@ -122,13 +122,13 @@ SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXT
     FROM pg_constraint c JOIN mine ON mine.oid = conrelid
   UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN mine ON mine.oid = tgrelid
   UNION ALL SELECT concat_ws(' ', 'policy', oid, polrelid::regclass, polname, polcmd, polpermissive, polqual, polwithcheck,
-                             (SELECT string_agg(OWNER_OF_POLICY, ',' ORDER BY r) FROM unnest(polroles) r))
+                             (SELECT string_agg(OWNER_OF_POLICY, ',' ORDER BY OWNER_OF_POLICY) FROM unnest(polroles) r))
     FROM pg_policy
   UNION ALL SELECT concat_ws(' ', 'role', rolname, rolinherit, rolcanlogin, rolconnlimit, rolvaliduntil,
                              CASE WHEN rolname <> 'slipway' THEN rolpassword END)
     FROM pg_authid WHERE rolname NOT IN ('slipway_superuser', 'slipway_reader')
   UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, CASE WHEN setrole <> 0 THEN OWNER_OF_SETTING END, setconfig)
-    FROM pg_db_role_setting
+    FROM pg_db_role_setting WHERE setrole NOT IN (SELECT r.oid FROM pg_authid r WHERE rolname = 'slipway_reader')
 ) AS all_of_them (told);
 """
 for _word, _text in {
@@ -149,13 +149,15 @@ class Postgres:
 
     def __init__(self, container: Mapping[str, Any], _: str) -> None:
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        # Only a superuser may set it; of the reader it is set.
+        less = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items() if name != "lc_messages")
         # Nothing is converted: what a database holds may be invalid in its own encoding.
-        settings = f'export PGOPTIONS="{options}" PGCLIENTENCODING=SQL_ASCII; '
-        shell = settings + 'exec psql -XAtqw -v ON_ERROR_STOP=1 -U "{}" -d postgres'
+        psql = "export PGCLIENTENCODING=SQL_ASCII; exec psql -XAtqw -v ON_ERROR_STOP=1 -d postgres -U"
         command = ["exec", "--interactive", container["Id"], "sh", "-c"]
-        # A container that an earlier version made has no such role.
-        reader = "$([ $POSTGRES_USER = slipway_superuser ] && echo slipway_reader || echo $POSTGRES_USER)"
-        self._superuser, self._reader = [*command, shell.format("$POSTGRES_USER")], [*command, shell.format(reader)]
+        superuser = f'{{ export PGOPTIONS="{options}"; {psql} "$POSTGRES_USER"; }}'
+        # A container that an earlier version made has no other role.
+        reader = f'[ "$POSTGRES_USER" = slipway_superuser ] || {superuser}; export PGOPTIONS="{less}"; {psql} slipway_reader'
+        self._superuser, self._reader = [*command, superuser], [*command, reader]
         self._databases: list[str] = []
 
     def close(self) -> None:

@@ -92,6 +92,15 @@ SELECT count(*) AS slipway_count FROM slipway_objects WHERE owner = 10 AND NOT s
 -- Owners: the table, then the schema that it is in, or the other way round, as a superuser may.
 SELECT format('ALTER %s %s OWNER TO %s', replace(kind, 'FOREIGN SERVER', 'SERVER'), name, CASE WHEN stays THEN 'slipway_superuser' ELSE 'slipway' END)
 FROM slipway_objects WHERE CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+-- In PostgreSQL 15 ALTER TYPE leaves these behind: the multiranges of ranges.
+WITH given AS (
+  UPDATE pg_type t SET typowner = o.typowner
+  FROM pg_range r JOIN pg_type m ON m.oid = r.rngmultitypid JOIN pg_type o ON o.oid = r.rngtypid
+  WHERE t.oid IN (m.oid, m.typarray) AND t.oid >= 16384 AND t.typowner = 10 AND o.typowner <> 10
+  RETURNING t.oid, t.typowner
+)
+INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
+SELECT d.oid, 'pg_type'::regclass, given.oid, 0, 'pg_authid'::regclass, given.typowner, 'o' FROM given, pg_database d WHERE d.datname = current_database();
 -- What it was given of other roles' objects.
 SELECT format('GRANT %s%s ON %s %s TO slipway%s', a.privilege_type, o.columns, o.what, o.name, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END),
        format('REVOKE %s%s ON %s %s FROM slipway_superuser', a.privilege_type, o.columns, o.what, o.name)

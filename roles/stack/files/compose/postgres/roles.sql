@@ -2,10 +2,10 @@
 BEGIN;
 SELECT (SELECT oid FROM pg_authid WHERE rolname = 'slipway') IS NULL AS slipway_missing,
        coalesce(rolpassword LIKE 'SCRAM-SHA-256$%', false) AS slipway_kept, coalesce(rolpassword, '') AS slipway_verifier,
-       coalesce(rolvaliduntil, 'infinity') AS slipway_until, rolconnlimit AS slipway_limit
+       CASE WHEN rolvaliduntil IS NOT NULL THEN format('VALID UNTIL %L', rolvaliduntil) ELSE '' END AS slipway_until, rolconnlimit AS slipway_limit
 FROM pg_authid WHERE oid = 10 \gset
 \if :slipway_missing
-CREATE ROLE slipway LOGIN CONNECTION LIMIT :slipway_limit VALID UNTIL :'slipway_until';
+CREATE ROLE slipway LOGIN CONNECTION LIMIT :slipway_limit :slipway_until;
 \if :slipway_kept
 ALTER ROLE slipway PASSWORD :'slipway_verifier';
 \endif
@@ -37,7 +37,8 @@ SELECT 'REVOKE slipway_superuser FROM slipway'
 FROM pg_auth_members m JOIN pg_authid r ON r.oid = m.member WHERE m.roleid = 10 AND r.rolname = 'slipway' \gexec
 
 -- Reads what tables hold, for fingerprints: what a user's function or index does there, it does not do as a superuser.
-SELECT 'CREATE ROLE slipway_reader LOGIN BYPASSRLS'
+-- Its errors are read by Slipway, and only a superuser sets their language.
+SELECT 'CREATE ROLE slipway_reader LOGIN BYPASSRLS', 'ALTER ROLE slipway_reader SET lc_messages = ''C'''
 WHERE NOT EXISTS (SELECT FROM pg_authid WHERE rolname = 'slipway_reader') \gexec
 SELECT 'ALTER ROLE slipway_reader LOGIN BYPASSRLS NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION INHERIT PASSWORD NULL'
 FROM pg_authid WHERE rolname = 'slipway_reader'
