@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -160,15 +161,170 @@ def address(box: Box) -> str:
 
 
 def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Path) -> None:
+    """Killed again and again meanwhile; in the end all is slipway's, and the fingerprint is what it was."""
     old = server(old=True)
     old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql")
     verifier = old.out("psql", "-XAtqU", "slipway", "-d", "postgres", "-c", "SELECT rolpassword FROM pg_authid WHERE oid = 10")
     before = taken(tmp_path, postgres=old)["postgres"]
-    new = server()
+    new = server(wait=False)
+    for seconds in (0.3, 0.8, 1.1, 1.4, 1.7):
+        time.sleep(seconds)
+        new.container.kill()
+        new.container.start()
+    new.wait("pg_isready", "-h", "127.0.0.1")
     assert taken(tmp_path, postgres=new)["postgres"] == before
     assert asked(new, ROLES).splitlines() == RIGHTS
     assert asked(new, "SELECT rolpassword FROM pg_authid WHERE rolname = 'slipway'") == verifier
+    assert asked(new, "SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1").split() == ["closed", "template0"]
     asked(new, "ALTER DATABASE closed ALLOW_CONNECTIONS true", "postgres")
     for database in ("slipway", ODD, "closed"):
         assert asked(new, LEFT, database) == STAYS, database
-    print(new.logs())
+        for query, answer in FOLLOWS.items():
+            assert slipway(new, query, database) == (0, answer), query
+        assert refused(new, MAY_NOT, database) == []
+    # What it owns it may remove.
+    assert slipway(new, "DROP SCHEMA shop CASCADE; DROP OWNED BY slipway CASCADE; SELECT 1") [0] == 0
+    assert new.run("psql", "-XAtqw", "-U", "bob", "-h", address(new), "-d", "slipway", "-c", "SELECT 1", PGPASSWORD="bobbobbobbobbob") == (0, "1")
+
+
+#: What slipway has after it as before.
+FOLLOWS = {
+    "SELECT who()": "slipway",
+    "SELECT count(*) FROM hidden": "1",
+    "SELECT count(*) FROM bobs": "1",
+    "SELECT usename, umoptions FROM pg_user_mappings": "slipway|{login=it's,\"word=a=b \\\"c\\\"\"}",
+    "CREATE TABLE fresh (n int); SELECT relacl FROM pg_class WHERE relname = 'fresh'": "{slipway=arwdDxt/slipway,bob=r/slipway}",
+    "CREATE FUNCTION fresh() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT proacl FROM pg_proc WHERE proname = 'fresh'": "{slipway=X/slipway}",
+    "DROP EXTENSION hstore CASCADE; CREATE EXTENSION hstore; SELECT 'a=>1'::hstore -> 'a'": "1",
+    "ALTER TABLE shop.orders ADD u int; INSERT INTO shop.orders (t) VALUES ('y'); SELECT max(id) FROM shop.orders": "101",
+    "GRANT \"odd \"\"role\" TO bob; SELECT pg_has_role('bob', 'odd \"role', 'MEMBER')": "t",
+    "DROP TYPE span CASCADE; SELECT lo_put(7, 0, '\\x09'); SELECT lo_get(7)": "\n\\x0902",
+}
+MAY = {
+    "SELECT current_database() || ' ' || rolcreatedb FROM pg_roles WHERE rolname = current_user": "slipway true",
+    "CREATE SCHEMA own; CREATE TABLE own.a (n int); CREATE TABLE b (n int); INSERT INTO b VALUES (1); SELECT * FROM b": "1",
+    "CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; SELECT count(*) FROM pg_extension": "3",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 7; END'; SELECT f()": "7",
+    "CREATE PUBLICATION p FOR TABLE b; SELECT count(*) FROM pg_publication": "1",
+    "ALTER DATABASE slipway SET work_mem = '1MB'; ALTER ROLE slipway SET jit = off; SELECT 1": "1",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'slipway' AND pid <> pg_backend_pid(); SELECT 1": "1",
+    "SELECT lo_from_bytea(9, '\\x01')": "9",
+    # Of the seeds, which the superuser ran.
+    "SELECT string_agg(t, ',' ORDER BY t) FROM seeded": "a,b,c",
+    "ALTER TABLE seeded ADD n int; DROP VIEW of_it; DROP SCHEMA theirs CASCADE; SELECT 1": "1",
+}
+#: What is said instead. Each is a way to files, programs, other roles or the superuser.
+MAY_NOT = {
+    "COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'": "permission denied to COPY to or from an external program",
+    "CREATE TABLE c (t text); COPY c FROM '/etc/passwd'": "permission denied to COPY from a file",
+    "COPY (SELECT 1) TO '/tmp/evil'": "permission denied to COPY to a file",
+    "SELECT pg_read_file('/run/secrets/postgres_password')": "permission denied for function pg_read_file",
+    "SELECT pg_ls_dir('/')": "permission denied for function pg_ls_dir",
+    "SELECT lo_import('/etc/passwd')": "permission denied for function lo_import",
+    "SELECT lo_export(9, '/tmp/evil')": "permission denied for function lo_export",
+    "ALTER SYSTEM SET archive_command = 'touch /tmp/evil'": "permission denied to set parameter",
+    "SET session_preload_libraries = 'x'": "permission denied to set parameter",
+    "LOAD '/tmp/evil.so'": "access to library \"/tmp/evil.so\" is not allowed",
+    "CREATE FUNCTION sys(cstring) RETURNS int LANGUAGE c AS 'libc.so.6', 'system'": "permission denied for language c",
+    "CREATE FUNCTION sys() RETURNS int LANGUAGE internal AS 'pg_backend_pid'": "permission denied for language internal",
+    "CREATE EXTENSION adminpack": "permission denied to create extension",
+    "CREATE EXTENSION pageinspect": "permission denied to create extension",
+    "CREATE ROLE mine SUPERUSER": "permission denied to create role",
+    "ALTER ROLE slipway SUPERUSER": "must be superuser to alter superuser roles or change superuser attribute",
+    "ALTER ROLE slipway_superuser PASSWORD 'x'": "must be superuser",
+    "GRANT pg_execute_server_program TO slipway": "must have admin option",
+    "GRANT slipway_superuser TO slipway": "must be superuser",
+    "SET ROLE slipway_superuser": "permission denied to set role",
+    "SET ROLE slipway_reader": "permission denied to set role",
+    "SET SESSION AUTHORIZATION slipway_superuser": "permission denied to set session authorization",
+    "SELECT rolpassword FROM pg_authid": "permission denied for table pg_authid",
+    "UPDATE pg_database SET datdba = 10": "permission denied for table pg_database",
+    "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION up()": "permission denied to create event trigger",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p": "must be superuser to create subscriptions",
+    "CREATE TABLESPACE t LOCATION '/tmp'": "permission denied to create tablespace",
+    "SELECT pg_reload_conf()": "permission denied for function pg_reload_conf",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'slipway_superuser'": "must be a superuser",
+    "CREATE FUNCTION pg_catalog.lower(int) RETURNS int LANGUAGE sql AS 'SELECT 1'": "permission denied for schema pg_catalog",
+}
+
+
+def refused(box: Box, queries: dict[str, str], database: str = "slipway") -> list[str]:
+    """Those of the queries that are not refused so."""
+    said = {query: slipway(box, query, database) for query in queries}
+    return [f"{query}: {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
+
+
+SEEDS = {
+    "10.sql": "CREATE TABLE seeded (t text); COPY seeded FROM PROGRAM 'echo a'; CREATE VIEW of_it AS SELECT * FROM seeded; CREATE EXTENSION dblink;",
+    "20.sh": "psql -U slipway -c \"INSERT INTO seeded VALUES ('b')\"\npsql -U \"$POSTGRES_USER\" -c \"INSERT INTO seeded VALUES ('c')\"\n",
+    "30.sql": "CREATE SCHEMA theirs; CREATE TYPE theirs.t AS ENUM ('a'); CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1';",
+}
+#: A function that the planner runs for whoever reads the table: it is constant, and stands in an index.
+HOSTILE = r"""
+CREATE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE TABLE trap AS SELECT 1 AS n; CREATE INDEX ON trap ((n + evil(1)));
+CREATE OR REPLACE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+BEGIN
+  BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
+  BEGIN SET SESSION AUTHORIZATION slipway_superuser; EXCEPTION WHEN OTHERS THEN NULL; END;
+  BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
+  RETURN 1;
+END $$;
+CREATE TYPE word AS ENUM ('a'); CREATE DOMAIN item AS aclitem; CREATE TABLE odd (i item[], w word);
+CREATE FUNCTION evil(item[]) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT evil(1)::text'; CREATE CAST (item[] AS text) WITH FUNCTION evil(item[]);
+CREATE FUNCTION evil(word) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT evil(1)::text';
+CREATE CAST (word AS text) WITH FUNCTION evil(word) AS IMPLICIT;
+INSERT INTO odd VALUES ('{}', 'a'); CREATE VIEW sees AS SELECT evil(1);
+CREATE TABLE mine (n int); ALTER TABLE mine ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON mine USING (evil(1) = 1); INSERT INTO mine VALUES (1);
+ALTER DATABASE slipway SET search_path = public, pg_catalog; ALTER DATABASE slipway SET role = slipway;
+CREATE FUNCTION public.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT evil(1)::text';
+CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT evil(1)::bigint';
+"""
+
+
+def test_slipway_owns_what_it_uses_and_no_more(server: Callable[..., Box], tmp_path: Path) -> None:
+    box = server(scripts=SEEDS)
+    assert asked(box, ROLES).splitlines() == RIGHTS[2:]
+    said = {query: slipway(box, query) for query in MAY}
+    assert {query: answer for query, answer in said.items() if answer != (0, MAY[query])} == {}
+    links = {"SELECT dblink_connect_u('dbname=slipway user=slipway_superuser')": "permission denied for function dblink_connect_u"}
+    links |= {
+        f"SELECT dblink_connect('dbname=slipway user=slipway_superuser{host}')": "password is required" if not host else "rejects"
+        for host in ("", " host=127.0.0.1 password=x")
+    }
+    assert refused(box, MAY_NOT | links) == []
+    for user, host in (("slipway_superuser", "127.0.0.1"), ("slipway_superuser", address(box)), ("slipway_reader", "127.0.0.1")):
+        code, text = box.run("psql", "-w", "-h", host, "-U", user, "-d", "slipway", "-c", "SELECT 1", PGPASSWORD=PASSWORD)
+        assert code and "pg_hba.conf rejects" in text
+    code, text = box.run("psql", "-w", "-h", "127.0.0.1", "-U", "slipway", "-c", "SELECT 1")
+    assert code and "no password supplied" in text
+    assert PASSWORD not in box.logs()
+
+
+def test_no_function_of_the_users_runs_as_the_superuser(server: Callable[..., Box], tmp_path: Path) -> None:
+    box = server()
+    assert slipway(box, HOSTILE)[0] == 0
+    assert " 3 rows in 3 tables" in " " + taken(tmp_path, postgres=box)["postgres"]
+    box.container.restart(timeout=20)
+    box.wait("pg_isready", "-h", "127.0.0.1")
+    assert box.run("test", "-e", "/tmp/evil")[0] == 1
+    # It would: so the trap is one.
+    asked(box, "SELECT * FROM public.trap")
+    assert box.run("test", "-e", "/tmp/evil")[0] == 0
+
+
+def test_a_superuser_for_as_long_as_the_project_asks(server: Callable[..., Box]) -> None:
+    box = server(SLIPWAY_SUPERUSER="true")
+    program = "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'; SELECT 1"
+    assert slipway(box, program) == (0, "1")
+    made = "CREATE EXTENSION dblink; CREATE ROLE other SUPERUSER LOGIN PASSWORD 'other'; GRANT pg_read_server_files TO other;"
+    made += "CREATE FUNCTION up() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN ALTER ROLE slipway SUPERUSER; END';"
+    made += "CREATE EVENT TRIGGER up ON ddl_command_end EXECUTE FUNCTION up(); ALTER EVENT TRIGGER up ENABLE ALWAYS;"
+    # It may take the superuser's name and its login, too.
+    made += "ALTER ROLE slipway_superuser NOLOGIN PASSWORD 'x'; ALTER ROLE slipway_superuser RENAME TO another;"
+    assert slipway(box, made)[0] == 0
+    box = server()
+    assert refused(box, MAY_NOT | {"SELECT dblink_connect_u('user=slipway_superuser')": "permission denied for function dblink_connect_u"}) == []
+    assert asked(box, ROLES).splitlines() == ["other|f|f|f", *RIGHTS[2:]]
+    assert asked(box, LEFT) == "dblink,up,up D"
+    assert slipway(server(SLIPWAY_SUPERUSER="true"), program) == (0, "1")

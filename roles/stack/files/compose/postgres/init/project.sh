@@ -83,6 +83,8 @@ slipway_run() {
 }
 
 slipway_rights
+# A script's psql that names no database means this one, whoever it comes as.
+export PGDATABASE="$POSTGRES_DB"
 exec {slipway_log}>&2 2> >(slipway_hear)
 slipway_hears=$!
 for slipway_file in /project/*; do
@@ -101,6 +103,7 @@ for slipway_file in /project/*; do
 done
 trap - ERR
 unset -f exit
+unset PGDATABASE
 exec 2>&"$slipway_log" {slipway_log}>&-
 touch "$PGDATA/slipway_init_ended"
 rm -f "$slipway_mark"
