@@ -152,7 +152,7 @@ def asked(box: Box, query: str, database: str = "slipway") -> str:
 def slipway(box: Box, query: str, database: str = "slipway") -> tuple[int, str]:
     """What a notebook sees: by TCP, with the password."""
     command = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway", "-h", address(box), "-d", database, "-c", query)
-    return box.run(*command, PGPASSWORD=PASSWORD, PGOPTIONS="-c default_transaction_read_only=off -c role=none")
+    return box.run(*command, PGPASSWORD=PASSWORD, PGOPTIONS="-c default_transaction_read_only=off -c role=none -c client_min_messages=error")
 
 
 def address(box: Box) -> str:
@@ -183,7 +183,7 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
             assert slipway(new, query, database) == (0, answer), query
         assert refused(new, MAY_NOT, database) == []
     # What it owns it may remove.
-    assert slipway(new, "DROP SCHEMA shop CASCADE; DROP OWNED BY slipway CASCADE; SELECT 1") [0] == 0
+    assert slipway(new, "DROP SCHEMA shop CASCADE; DROP OWNED BY slipway CASCADE; SELECT 1")[0] == 0
     assert new.run("psql", "-XAtqw", "-U", "bob", "-h", address(new), "-d", "slipway", "-c", "SELECT 1", PGPASSWORD="bobbobbobbobbob") == (0, "1")
 
 
@@ -203,7 +203,7 @@ FOLLOWS = {
 MAY = {
     "SELECT current_database() || ' ' || rolcreatedb FROM pg_roles WHERE rolname = current_user": "slipway true",
     "CREATE SCHEMA own; CREATE TABLE own.a (n int); CREATE TABLE b (n int); INSERT INTO b VALUES (1); SELECT * FROM b": "1",
-    "CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; SELECT count(*) FROM pg_extension": "3",
+    "CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; SELECT count(*) FROM pg_extension": "4",
     "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 7; END'; SELECT f()": "7",
     "CREATE PUBLICATION p FOR TABLE b; SELECT count(*) FROM pg_publication": "1",
     "ALTER DATABASE slipway SET work_mem = '1MB'; ALTER ROLE slipway SET jit = off; SELECT 1": "1",
@@ -215,9 +215,9 @@ MAY = {
 }
 #: What is said instead. Each is a way to files, programs, other roles or the superuser.
 MAY_NOT = {
-    "COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'": "permission denied to COPY to or from an external program",
-    "CREATE TABLE c (t text); COPY c FROM '/etc/passwd'": "permission denied to COPY from a file",
-    "COPY (SELECT 1) TO '/tmp/evil'": "permission denied to COPY to a file",
+    "COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'": "privileges of the pg_execute_server_program role",
+    "CREATE TABLE c (t text); COPY c FROM '/etc/passwd'": "privileges of the pg_read_server_files role",
+    "COPY (SELECT 1) TO '/tmp/evil'": "privileges of the pg_write_server_files role",
     "SELECT pg_read_file('/run/secrets/postgres_password')": "permission denied for function pg_read_file",
     "SELECT pg_ls_dir('/')": "permission denied for function pg_ls_dir",
     "SELECT lo_import('/etc/passwd')": "permission denied for function lo_import",
@@ -229,7 +229,8 @@ MAY_NOT = {
     "CREATE FUNCTION sys() RETURNS int LANGUAGE internal AS 'pg_backend_pid'": "permission denied for language internal",
     "CREATE EXTENSION adminpack": "permission denied to create extension",
     "CREATE EXTENSION pageinspect": "permission denied to create extension",
-    "CREATE ROLE mine SUPERUSER": "permission denied to create role",
+    "CREATE ROLE mine SUPERUSER": "must be superuser to create superusers",
+    "CREATE ROLE mine": "permission denied to create role",
     "ALTER ROLE slipway SUPERUSER": "must be superuser to alter superuser roles or change superuser attribute",
     "ALTER ROLE slipway_superuser PASSWORD 'x'": "must be superuser",
     "GRANT pg_execute_server_program TO slipway": "must have admin option",
@@ -263,22 +264,23 @@ SEEDS = {
 HOSTILE = r"""
 CREATE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
 CREATE TABLE trap AS SELECT 1 AS n; CREATE INDEX ON trap ((n + evil(1)));
-CREATE OR REPLACE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
+CREATE FUNCTION worse() RETURNS int LANGUAGE plpgsql AS $$
 BEGIN
   BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
   BEGIN SET SESSION AUTHORIZATION slipway_superuser; EXCEPTION WHEN OTHERS THEN NULL; END;
   BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
   RETURN 1;
 END $$;
+CREATE OR REPLACE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN public.worse(); END';
 CREATE TYPE word AS ENUM ('a'); CREATE DOMAIN item AS aclitem; CREATE TABLE odd (i item[], w word);
-CREATE FUNCTION evil(item[]) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT evil(1)::text'; CREATE CAST (item[] AS text) WITH FUNCTION evil(item[]);
-CREATE FUNCTION evil(word) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT evil(1)::text';
+CREATE FUNCTION evil(item[]) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT public.evil(1)::text'; CREATE CAST (item[] AS text) WITH FUNCTION evil(item[]);
+CREATE FUNCTION evil(word) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT public.evil(1)::text';
 CREATE CAST (word AS text) WITH FUNCTION evil(word) AS IMPLICIT;
-INSERT INTO odd VALUES ('{}', 'a'); CREATE VIEW sees AS SELECT evil(1);
+INSERT INTO odd VALUES ('{}', 'a'); CREATE VIEW sees AS SELECT public.evil(1);
 CREATE TABLE mine (n int); ALTER TABLE mine ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON mine USING (evil(1) = 1); INSERT INTO mine VALUES (1);
 ALTER DATABASE slipway SET search_path = public, pg_catalog; ALTER DATABASE slipway SET role = slipway;
-CREATE FUNCTION public.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT evil(1)::text';
-CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT evil(1)::bigint';
+CREATE FUNCTION public.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT public.evil(1)::text';
+CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT public.evil(1)::bigint';
 """
 
 
@@ -304,7 +306,7 @@ def test_slipway_owns_what_it_uses_and_no_more(server: Callable[..., Box], tmp_p
 def test_no_function_of_the_users_runs_as_the_superuser(server: Callable[..., Box], tmp_path: Path) -> None:
     box = server()
     assert slipway(box, HOSTILE)[0] == 0
-    assert " 3 rows in 3 tables" in " " + taken(tmp_path, postgres=box)["postgres"]
+    assert taken(tmp_path, postgres=box)["postgres"].startswith("3 rows in 3 tables")
     box.container.restart(timeout=20)
     box.wait("pg_isready", "-h", "127.0.0.1")
     assert box.run("test", "-e", "/tmp/evil")[0] == 1
