@@ -27,7 +27,7 @@ GOOD: dict[str, tuple[str | bytes, int]] = {
     "40-export.sh": ("export MARK=40\n(exit 0)\nif true; then return 0; fi\nno-such-command\n", 0o644),
     "41-sourced.sh": ("docker_process_sql <<< \"INSERT INTO marks VALUES ('$MARK')\"", 0o644),
     "42-executed.sh": ("#!/bin/sh\npsql -U slipway -c \"INSERT INTO marks VALUES ('42')\"\nexit 0\n", 0o755),
-    "43-superuser.sh": ("#!/bin/sh\npsql -U \"$POSTGRES_USER\" -c \"COPY marks FROM PROGRAM 'echo 43'\"\n", 0o755),
+    "43-superuser.sh": ('#!/bin/sh\npsql -U "$POSTGRES_USER" -c "COPY marks FROM PROGRAM \'echo 43\'"\n', 0o755),
     "50-copy.sql": ("COPY marks FROM stdin;\n50\n\\.\n", 0o644),
     "60-windows.sql": ("\ufeffINSERT INTO marks VALUES ('60');\r\nCOPY marks FROM stdin;\r\n61\r\n\\.\r\n", 0o644),
     "70-transaction.sql": ("BEGIN;\nINSERT INTO marks VALUES ('70');\nCOMMIT;\n\\connect postgres\nSELECT 1", 0o644),

@@ -1,7 +1,7 @@
 """Copies of what PostgreSQL is made from, beside work/: what lies in work/ belongs to the notebook's user.
 
-The engine resolves a mount's path at each start of a container, through links. So no path in work/ is mounted: a notebook could replace it by a
-link to the host's `/`. For the same reason nothing here follows a link, opens a path in more than one step, or waits for a FIFO.
+The engine resolves a mount's path at each start of a container, through links. So no path in work/ is mounted: a notebook could replace it
+by a link to the host's `/`. For the same reason nothing here follows a link, opens several folders in one step, or waits for a FIFO.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def keep(directory: str, spare_mib: int = 0, empty: bool = False) -> bool:
     try:
         size, listing = (0, "empty") if empty or work is None else _survey(work)
         with suppress(OSError):
-            if empty and kept.is_dir() or (kept / LISTING).read_text() == listing:
+            if (empty and kept.is_dir()) or (kept / LISTING).read_text() == listing:
                 return False
         for path in (new, old):
             _removed(path)
@@ -76,8 +76,8 @@ def keep(directory: str, spare_mib: int = 0, empty: bool = False) -> bool:
         room = facts.f_bavail * facts.f_frsize - spare_mib * MIB
         if size and size > room:
             raise SeedsError(
-                f"The copy of docker/postgres and data/ that PostgreSQL reads takes {size // MIB + 1} MiB, and {max(room, 0) // MIB} MiB are "
-                f"free beside the {spare_mib} of stack_free_disk_mib. Remove what is not needed from data/ or from the disk.",
+                f"The copy of docker/postgres and data/ that PostgreSQL reads takes {size // MIB + 1} MiB, and {max(room, 0) // MIB} MiB "
+                f"are free beside the {spare_mib} of stack_free_disk_mib. Remove what is not needed from data/ or from the disk.",
                 REFUSED,
             )
         for name, part in PARTS.items():

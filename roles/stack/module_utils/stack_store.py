@@ -14,7 +14,7 @@ from typing import Any
 SECONDS = 3600
 
 
-#: Names the way in which fingerprints are taken. Lines of another way, as the first, `sha256`, and `sha256/2`, cannot be compared with them.
+#: Names the way in which fingerprints are taken. Lines of another way (`sha256`, `sha256/2`) cannot be compared with them.
 WAY = "sha256/3"
 
 

@@ -48,7 +48,8 @@ SELECT format('dbname=''%s''', replace(replace(datname, '\', '\\'), '''', '\''')
 """
 # Since 15.8 a table that becomes a view after it was listed is not read: https://www.postgresql.org/support/security/CVE-2024-7348/
 TABLES_ALONE = """
-SELECT 'SET restrict_nonsystem_relation_kind = ''view, foreign-table''' FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind' \\gexec
+SELECT 'SET restrict_nonsystem_relation_kind = ''view, foreign-table'''
+FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind' \\gexec
 """
 # They move without a transaction.
 SEQUENCES = r"""
@@ -80,7 +81,8 @@ CROSS JOIN LATERAL (
   FROM (
     SELECT a.attnum, format('slipway_row.%I', a.attname) AS column_name,
            -- By the type's own function: a cast may be the user's.
-           format('CASE WHEN slipway_row.%I IS NOT NULL THEN concat(slipway_row.%1$I) END', a.attname) AS as_text, t.typlen, t.typcategory, t.typsend,
+           format('CASE WHEN slipway_row.%I IS NOT NULL THEN concat(slipway_row.%1$I) END', a.attname) AS as_text,
+           t.typlen, t.typcategory, t.typsend,
            CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END AS base,
            t.typsend = 0 OR coalesce(e.typsend = 0, false) OR coalesce(b.typsend = 0, false) AS textual
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -94,20 +96,23 @@ CROSS JOIN LATERAL (
 WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.oid >= 16384 AND c.relpersistence <> 't'
 ORDER BY c.oid \gexec
 """.replace("SUM", SUM.format("%s").replace("'", "''"))
-# The first superuser was called slipway once. What was its own is slipway's since, and nothing has changed by that; nor by what each may do.
+# The first superuser was called slipway once. What was its own is slipway's since: nothing that a fingerprint is for has changed by that,
+# nor by what each may do.
 NAME = "CASE WHEN {0} = 10 THEN 'slipway' ELSE pg_get_userbyid({0}) END"
-RIGHTS = "(SELECT string_agg(word, ',' ORDER BY word) FROM (SELECT replace(a::text, 'slipway_superuser', 'slipway') FROM unnest({0}) a) w (word))"
+RIGHTS = """(SELECT string_agg(word, ',' ORDER BY word)
+   FROM (SELECT replace(a::text, 'slipway_superuser', 'slipway') FROM unnest({0}) a) w (word))"""
 LARGE_OBJECTS = """
 SELECT json_build_array('large objects', current_database(), count(*), SUM_OF_ROWS)
 FROM pg_largeobject AS slipway_row;
 SELECT json_build_array('large objects'' rights', current_database(), count(*), SUM_OF_TEXTS)
-FROM (SELECT concat_ws(' ', oid, OWNER_OF_IT, RIGHTS_OF_IT) FROM pg_largeobject_metadata) AS each_one (told);
-""".replace("OWNER_OF_IT", NAME.format("lomowner")).replace("RIGHTS_OF_IT", RIGHTS.format("lomacl")).replace("SUM_OF_ROWS", SUM.format("md5(record_send(slipway_row.*))")).replace("SUM_OF_TEXTS", SUM.format("md5(told)"))
+FROM (SELECT concat_ws(' ', oid, OWNER_OF_LARGE_OBJECT, RIGHTS_OF_LARGE_OBJECT) FROM pg_largeobject_metadata) AS each_one (told);
+"""
 # Of relations, columns, indexes, views and rules, functions, constraints, triggers, policies, roles and their settings.
 DEFINITIONS = """
 SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXTS) FROM (
   WITH mine AS MATERIALIZED (SELECT * FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't' AND relkind <> 't')
-  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, OWNER_OF_IT, RIGHTS_OF_IT, reloptions, relispopulated, relrowsecurity)
+  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, OWNER_OF_IT, RIGHTS_OF_IT, reloptions,
+                   relispopulated, relrowsecurity)
     FROM mine
   UNION ALL SELECT concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
                              attgenerated, pg_get_expr(d.adbin, d.adrelid))
@@ -131,15 +136,18 @@ SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXT
     FROM pg_db_role_setting WHERE setrole NOT IN (SELECT r.oid FROM pg_authid r WHERE rolname = 'slipway_reader')
 ) AS all_of_them (told);
 """
-for _word, _text in {
+_WORDS = {
+    "SUM_OF_ROWS": SUM.format("md5(record_send(slipway_row.*))"),
     "SUM_OF_TEXTS": SUM.format("md5(told)"),
     "OWNER_OF_IT": NAME.format("relowner"),
+    "OWNER_OF_LARGE_OBJECT": NAME.format("lomowner"),
     "OWNER_OF_POLICY": NAME.format("r"),
     "OWNER_OF_SETTING": NAME.format("setrole"),
     "RIGHTS_OF_IT": RIGHTS.format("relacl"),
+    "RIGHTS_OF_LARGE_OBJECT": RIGHTS.format("lomacl"),
     "RIGHTS_OF_CODE": RIGHTS.format("proacl"),
-}.items():
-    DEFINITIONS = DEFINITIONS.replace(_word, _text)
+}
+CATALOGS = re.sub("|".join(_WORDS), lambda word: _WORDS[word[0]], LARGE_OBJECTS + DEFINITIONS)
 #: What is said of a table that is locked, or removed while it is read.
 _PASSES = re.compile("lock timeout|does not exist|could not open relation|cache lookup failed|deadlock", re.I)
 
@@ -182,7 +190,7 @@ class Postgres:
         if mark == known:
             return {"mark": mark}
         tables = client(self._reader, self._in_each(TABLES_ALONE, TABLES))
-        catalogs = client(self._superuser, self._in_each(LARGE_OBJECTS, DEFINITIONS))
+        catalogs = client(self._superuser, self._in_each(CATALOGS))
         lines = (mark + tables + catalogs).splitlines()
         found = [json.loads(line) for line in lines if line.startswith("[")]
         counted = [rows for kind, _, rows, _ in found if kind == "table"]
