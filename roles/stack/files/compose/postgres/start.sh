@@ -21,7 +21,7 @@ never_served() {
 # The image begins as root and becomes postgres, if Compose names no other user. This shell is the parent: the server tells by that that
 # what it left when it was killed, with this number, is nothing that still runs.
 as_server() {
-  if [ "$(id -u)" = 0 ]; then gosu postgres "$@"; else "$@"; fi
+  if [ "$(id -u)" != 0 ]; then "$@"; elif command -v gosu > /dev/null; then gosu postgres "$@"; else su-exec postgres "$@"; fi
 }
 
 # On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
