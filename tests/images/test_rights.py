@@ -199,12 +199,12 @@ FOLLOWS = {
     "SELECT count(*) FROM hidden": "1",
     "SELECT count(*) FROM bobs": "1",
     "SELECT usename, umoptions FROM pg_user_mappings": 'slipway|{login=it\'s,"word=a=b \\"c\\""}',
-    "CREATE TABLE fresh (n int); SELECT relacl FROM pg_class WHERE relname = 'fresh'": "{slipway=arwdDxt/slipway,bob=r/slipway}",
+    "CREATE TABLE fresh (n int); SELECT relacl FROM pg_class WHERE relname = 'fresh'": "{bob=r/slipway,slipway=arwdDxt/slipway}",
     "CREATE FUNCTION fr() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT proacl FROM pg_proc WHERE proname = 'fr'": "{slipway=X/slipway}",
     "DROP EXTENSION hstore CASCADE; CREATE EXTENSION hstore; SELECT 'a=>1'::hstore -> 'a'": "1",
     "ALTER TABLE shop.orders ADD u int; INSERT INTO shop.orders (t) VALUES ('y'); SELECT max(id) FROM shop.orders": "101",
     "GRANT \"odd \"\"role\" TO bob; SELECT pg_has_role('bob', 'odd \"role', 'MEMBER')": "t",
-    "DROP TYPE span CASCADE; SELECT lo_put(7, 0, '\\x09'); SELECT lo_get(7)": "\n\\x0902",
+    "DROP TYPE span CASCADE; SELECT lo_put(7, 0, '\\x09'); SELECT lo_get(7)": "\\x0902",
 }
 MAY = {
     "SELECT current_database() || ' ' || rolcreatedb FROM pg_roles WHERE rolname = current_user": "slipway true",
