@@ -27,7 +27,7 @@ as_server() {
 # On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
 # pg_ctl hands the words to a shell.
 begin() {
-  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -c hba_file=/slipway/pg_hba.conf -c max_connections=8 \
+  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf -c max_connections=8 \
     -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c autovacuum=off -c logging_collector=off -c shared_buffers=16MB" start
 }
 
