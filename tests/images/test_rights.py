@@ -19,7 +19,7 @@ DATA = "/var/lib/postgresql/data"
 PASSWORD = "p" * 32
 #: As compose.postgres.yml has it.
 LEAST = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
-OPTIONS = "-c default_transaction_read_only=off -c role=none"
+OPTIONS = "-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
 SUPERUSER = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway_superuser", "-d")
 
 #: Done in each of three databases, by slipway, when it was the first superuser.
@@ -71,6 +71,7 @@ CREATE ROLE bob LOGIN SUPERUSER PASSWORD 'bobbobbobbobbob'; CREATE ROLE "odd ""r
 GRANT slipway TO bob; GRANT "odd ""role" TO slipway WITH ADMIN OPTION; GRANT pg_read_server_files TO "odd ""role";
 ALTER ROLE slipway SET work_mem = '64kB'; ALTER ROLE slipway IN DATABASE slipway SET search_path = public, shop;
 ALTER ROLE bob SET jit = off;
+ALTER ROLE slipway SET statement_timeout = '1ms'; ALTER ROLE slipway SET default_transaction_read_only = on;
 ALTER DATABASE slipway SET role = bob; ALTER DATABASE slipway SET default_transaction_read_only = on;
 ALTER DATABASE slipway SET standard_conforming_strings = off;
 GRANT ALTER SYSTEM ON PARAMETER archive_command TO bob;
@@ -168,7 +169,7 @@ def address(box: Box) -> str:
 def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Path) -> None:
     """Killed again and again meanwhile; in the end all is slipway's, and the fingerprint is what it was."""
     old = server(old=True)
-    old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql")
+    old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql", PGOPTIONS=OPTIONS)
     verifier = old.out("psql", "-XAtqU", "slipway", "-d", "postgres", "-c", "SELECT rolpassword FROM pg_authid WHERE oid = 10")
     before = taken(tmp_path, postgres=old)["postgres"]
     new = server(wait=False)

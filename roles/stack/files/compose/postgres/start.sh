@@ -27,8 +27,9 @@ as_server() {
 # On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
 # pg_ctl hands the words to a shell.
 begin() {
-  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf -c max_connections=8 \
-    -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c autovacuum=off -c logging_collector=off -c shared_buffers=16MB" start
+  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf \
+    -c max_connections=8 -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c shared_buffers=16MB \
+    -c autovacuum=off -c logging_collector=off" start
 }
 
 end() {
@@ -39,8 +40,9 @@ give_rights() {
   rm -rf "$socket"
   as_server mkdir -m 0700 "$socket"
   begin
-  if [ "$(as_server psql -XAtwq -h "$socket" -U slipway_superuser -d postgres -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null)" != 10 ]; then
-    # No role can rename itself. As the only process of the server there is no login, and so no name is asked for.
+  if [ "$(as_server env PGOPTIONS="-c statement_timeout=0 -c role=none" psql -XAtwq -h "$socket" -U slipway_superuser -d postgres \
+      -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null)" != 10 ]; then
+    # No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
     end
     echo "PostgreSQL: the first superuser becomes slipway_superuser."
     as_server postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic postgres < /slipway/rename.sql > /dev/null
