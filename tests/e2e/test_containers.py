@@ -21,6 +21,8 @@ MOUNTS = {
     "/home/ubuntu/slipway/redis": False,
     "/home/ubuntu/slipway/secrets/redis_password": False,
     "/home/ubuntu/slipway/secrets/mongo_password": False,
+    "/home/ubuntu/slipway/postgres": False,
+    "/home/ubuntu/slipway/postgres/init": False,
     "/home/ubuntu/slipway/secrets/postgres_password": False,
 }
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 
 STORES = {"home", "mongo", "notebooks", "postgres", "redis"}
 PYTHON = "docker exec --interactive slipway-jupyter-1 python -"
-SQL = "docker exec --interactive slipway-postgres-1 psql -XAtqU slipway -v ON_ERROR_STOP=1"
+SQL = "docker exec --interactive slipway-postgres-1 psql -XAtqU slipway_superuser -d slipway -v ON_ERROR_STOP=1"
 #: In a container of its own: the server's has no room for a shell of 100 MB.
 MONGO = (
     'image=$(docker inspect --format "{{.Image}}" slipway-mongo-1) && docker run --rm --interactive --network slipway_default '

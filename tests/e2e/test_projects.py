@@ -101,6 +101,24 @@ def test_seeds_run_once_and_reseed_asks(projects: Checkout) -> None:
     assert sql(projects, "right", "SELECT who FROM mine") == "right"
 
 
+def test_no_mount_of_postgres_leads_through_work(projects: Checkout) -> None:
+    """As a notebook does it: its own folders' names lead to the host's /, and the server starts again. A FIFO is not waited for."""
+    work, container = "projects/left/work", "left-postgres-1"
+    projects.on_host(f"cd {work} && mv data data.kept && ln -s / data && mv docker docker.kept && ln -s / docker")
+    projects.on_host(f"docker restart {container}")
+    seen = projects.on_host(f"docker exec {container} ls /data /project").split()
+    mounts = projects.on_host(f"docker inspect --format '{{{{json .Mounts}}}}' {container}")
+    projects.on_host(f"cd {work} && rm data docker && mv data.kept data && mv docker.kept docker && mkfifo data/pipe")
+    assert "measurements.csv" in seen
+    assert not {"home", "etc", "proc"} & set(seen)
+    assert f"/{work}" not in mounts
+    refused = projects.orchestrate("reseed", "left", "--volume", "left_postgres_data")
+    projects.on_host(f"rm {work}/data/pipe")
+    assert refused.returncode == 2, refused.stderr
+    assert "data/pipe is neither a file nor a folder" in refused.stderr
+    assert sql(projects, "left", "SELECT answer FROM more") == "42"
+
+
 def test_a_dry_run_tells_of_the_first_packages(projects: Checkout) -> None:
     settings = projects.path / "left/slipway.yml"
     before, containers = settings.read_text(), projects.containers()

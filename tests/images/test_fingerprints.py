@@ -151,7 +151,7 @@ def test_postgres_of_every_type_and_setting(start: Callable[..., Box], directory
     box.wait(*ready)
     box.out(*psql, "-f", "/odd.sql")
     before = taken(directory, postgres=box)["postgres"]
-    assert before.startswith("12 rows in 9 tables sha256/2:")
+    assert before.startswith("12 rows in 9 tables sha256/3:")
     restarted(box, *ready)
     last = taken(directory, postgres=box)["postgres"]
     assert last == before
@@ -255,7 +255,7 @@ def test_redis_with_one_large_value_is_not_killed(small_redis: Box, directory: P
     small_redis.container.reload()
     state = small_redis.container.attrs
     assert (state["RestartCount"], state["State"]["OOMKilled"], state["State"]["Running"]) == (0, False, True)
-    assert said.startswith("1 keys sha256/2:")
+    assert said.startswith("1 keys sha256/3:")
     assert taken(directory, redis=small_redis)["redis"] == said
 
 
@@ -347,11 +347,11 @@ def test_files_that_cannot_be_read_are_named_and_every_other_one_is_compared(not
     notebook.out("bash", "-c", FILES)
     look = ("python", "-c", LOOK)
     said = notebook.out(*look)
-    assert said.startswith("5 files sha256/2:")
+    assert said.startswith("5 files sha256/3:")
     for change in FILE_CHANGES:
         notebook.out("bash", "-c", f"cd /tmp/stack/work && {change}")
         now = notebook.out(*look)
-        assert "files sha256/2:" in now
+        assert "files sha256/3:" in now
         assert now != said, change
         said = now
     notebook.out("bash", "-c", "cd /tmp/stack/work && mkdir -p shut/in && echo 1 > e/shut && chmod 000 e/shut shut")
@@ -362,4 +362,4 @@ def test_files_that_cannot_be_read_are_named_and_every_other_one_is_compared(not
     )
     assert "chmod -R u+rwX /tmp/stack/work" in refused
     notebook.out("bash", "-c", "chmod -R u+rwX /tmp/stack/work")
-    assert "files sha256/2:" in notebook.out(*look)
+    assert "files sha256/3:" in notebook.out(*look)

@@ -13,7 +13,7 @@ from tests.conftest import PROJECT
 from tests.images.boxes import Box
 
 HERE = PROJECT / "roles" / "stack" / "files" / "compose" / "postgres"
-COMMAND = ("postgres", "-c", "shared_buffers=31MB")
+COMMAND = ("postgres", "-c", "shared_buffers=31MB", "-c", "hba_file=/slipway/pg_hba.conf")
 DATA = "/var/lib/postgresql/data"
 #: EX_CONFIG of sysexits.h: PostgreSQL does not start over what is half-made.
 HALF = 78
@@ -27,6 +27,7 @@ GOOD: dict[str, tuple[str | bytes, int]] = {
     "40-export.sh": ("export MARK=40\n(exit 0)\nif true; then return 0; fi\nno-such-command\n", 0o644),
     "41-sourced.sh": ("docker_process_sql <<< \"INSERT INTO marks VALUES ('$MARK')\"", 0o644),
     "42-executed.sh": ("#!/bin/sh\npsql -U slipway -c \"INSERT INTO marks VALUES ('42')\"\nexit 0\n", 0o755),
+    "43-superuser.sh": ('#!/bin/sh\npsql -U "$POSTGRES_USER" -c "COPY marks FROM PROGRAM \'echo 43\'"\n', 0o755),
     "50-copy.sql": ("COPY marks FROM stdin;\n50\n\\.\n", 0o644),
     "60-windows.sql": ("\ufeffINSERT INTO marks VALUES ('60');\r\nCOPY marks FROM stdin;\r\n61\r\n\\.\r\n", 0o644),
     "70-transaction.sql": ("BEGIN;\nINSERT INTO marks VALUES ('70');\nCOMMIT;\n\\connect postgres\nSELECT 1", 0o644),
@@ -64,15 +65,11 @@ def postgres(start: Callable[..., Box]) -> Callable[..., Box]:
             "/project/parts/a.SQL": ("INSERT INTO marks VALUES ('a');", 0o644),
             "/data/b.sql": ("INSERT INTO marks VALUES ('b');", 0o644),
         }
-        files |= {f"/slipway/{name}": ((HERE / name).read_text(), 0o644) for name in ("start.sh", "transaction.sql")}
+        files |= {f"/slipway/{path.name}": (path.read_text(), 0o644) for path in HERE.iterdir() if path.is_file()}
         files |= {"/docker-entrypoint-initdb.d/project.sh": ((HERE / "init" / "project.sh").read_text(), 0o644)}
-        environment = {"POSTGRES_USER": "slipway", "POSTGRES_PASSWORD": "x"}
-        # The image's own user here: the role gives it one of the stack's, and the volume to that.
-        least = {
-            "cap_drop": ["ALL"],
-            "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"],
-            "tmpfs": {"/seeds": "uid=999,mode=755"},
-        }
+        environment = {"POSTGRES_USER": "slipway_superuser", "POSTGRES_DB": "slipway", "POSTGRES_PASSWORD": "x"}
+        # As compose.postgres.yml has it.
+        least = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
         return start("postgres", *COMMAND, files=files, environment=environment, entrypoint=["sh", "/slipway/start.sh"], **least, **options)
 
     return make
@@ -84,7 +81,7 @@ def marks(box: Box) -> str:
 
 def test_every_file_is_run_to_its_end_and_once(postgres: Callable[..., Box], volume: str) -> None:
     box = postgres(GOOD, volumes=[f"{volume}:{DATA}"]).wait("pg_isready", "-h", "127.0.0.1")
-    expected = "10,20,21,a,b,b,40,42,50,60,61,70"
+    expected = "10,20,21,a,b,b,40,42,43,50,60,61,70"
     assert marks(box) == expected
     assert box.stop() == 0
     again = postgres(GOOD, volumes=[f"{volume}:{DATA}"]).wait("pg_isready", "-h", "127.0.0.1")

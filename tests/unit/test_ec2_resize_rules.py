@@ -143,17 +143,17 @@ def test_fallbacks_that_cannot_be_used(names: list[str], most: float, said: str)
 def lines(projects: int) -> dict[str, str]:
     """The longest fingerprints that so many projects with every store may have, beside a base stack."""
     said = {
-        "home": f"1234567 files sha256/2:{'a' * 32}",
-        "mongo": f"12345678 documents in 123 collections sha256/2:{'b' * 32}",
-        "notebooks": f"12345 files sha256/2:{'c' * 32}",
-        "postgres": f"123456789 rows in 1234 tables sha256/2:{'d' * 32}",
-        "redis": f"12345678 keys sha256/2:{'e' * 32}",
+        "home": f"1234567 files sha256/3:{'a' * 32}",
+        "mongo": f"12345678 documents in 123 collections sha256/3:{'b' * 32}",
+        "notebooks": f"12345 files sha256/3:{'c' * 32}",
+        "postgres": f"123456789 rows in 1234 tables sha256/3:{'d' * 32}",
+        "redis": f"12345678 keys sha256/3:{'e' * 32}",
     }
     prefixes = ["", *(f"project-{number}." for number in range(projects))]
     return {prefix + store: line for prefix in prefixes for store, line in said.items()}
 
 
-@pytest.mark.parametrize("fingerprints", [{}, {"redis": "0 keys sha256/2:0"}, lines(0), lines(1), lines(20)])
+@pytest.mark.parametrize("fingerprints", [{}, {"redis": "0 keys sha256/3:0"}, lines(0), lines(1), lines(20)])
 def test_fingerprints_come_back_from_the_tags_that_an_instance_may_have(fingerprints: dict[str, str]) -> None:
     tags = rules.packed(fingerprints)
     assert all(len(value) <= 256 and re.fullmatch(r"[A-Za-z0-9+=._:/@-]+", value) for value in tags.values())
@@ -171,7 +171,7 @@ def test_fingerprints_of_a_version_before_are_read_too() -> None:
 def test_fingerprints_of_the_first_way_are_not_compared() -> None:
     tags = {
         "Name": "x",
-        "slipway-fingerprint-redis": "3 keys sha256/2:0a",
+        "slipway-fingerprint-redis": "3 keys sha256/3:0a",
         "slipway-fingerprint-a.mongo": "1 documents in 1 collection sha256:0a",
     }
-    assert rules.known_fingerprints(tags) == ({"redis": "3 keys sha256/2:0a"}, ["a.mongo"])
+    assert rules.known_fingerprints(tags) == ({"redis": "3 keys sha256/3:0a"}, ["a.mongo"])

@@ -20,6 +20,7 @@ LEAST = {
     "memory_mib": 0,
     "job_seconds": 60,
     "seeds": [],
+    "postgres": {"superuser": False},
     "machines": {},
 }
 
@@ -51,6 +52,10 @@ def refused(project: Path, text: str | bytes) -> list[str]:
     [
         ("services: [jupyter]", {}),
         ("{name: other-1, services: [jupyter]}", {"name": "other-1"}),
+        (
+            "{services: [jupyter, postgres], postgres: {superuser: true}}",
+            {"services": ["jupyter", "postgres"], "postgres": {"superuser": True}},
+        ),
         ("{services: [jupyter], job_seconds: 0}", {"job_seconds": 0}),
         ("services: [monitor, redis, jupyter]", {"services": ["jupyter", "redis", "monitor"]}),
         ("services: [jupyter, redis, worker]", {"services": ["jupyter", "redis", "worker"], "scale": {"worker": 1}}),
@@ -197,6 +202,11 @@ def test_settings_have_every_default_filled_in(project: Path, text: str, setting
         ),
         ("{services: [jupyter, postgres], seeds: [data/empty.csv]}", "this one is empty."),
         ("{services: [jupyter, postgres], seeds: [data]}", "there is none of this name"),
+        ("{services: [jupyter, postgres], postgres: {superuser: 1}}", "postgres.superuser: 1 cannot be used. Allowed: true or false."),
+        ("{services: [jupyter, postgres], postgres: {superusr: true}}", "postgres.superusr: there is no such key. Did you mean superuser?"),
+        ("{services: [jupyter, postgres], postgre: {superuser: true}}", "postgre: there is no such key. Did you mean postgres?"),
+        ("{services: [jupyter, postgres], postgres: true}", "postgres: true cannot be used. Allowed: superuser, true or false."),
+        ("{services: [jupyter], postgres: {superuser: true}}", "Allowed: where postgres is among the services."),
         ("{services: [jupyter, postgres], seeds: data/adult.csv}", "Allowed: a list of files in the project."),
         ("{services: [jupyter, postgres], seeds: [7]}", "seeds: 7 cannot be used"),
         # Machines.

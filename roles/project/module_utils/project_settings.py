@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 FILE = "slipway.yml"
 SERVICES = ("jupyter", "redis", "mongo", "postgres", "worker", "monitor")
 STORES = ("redis", "mongo", "postgres")
-KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "job_seconds", "seeds", "machines")
+KEYS = ("name", "services", "scale", "packages", "instance_type", "memory_mib", "job_seconds", "seeds", "postgres", "machines")
 INSTANCE_TYPE = "t2.micro"
 NAME = re.compile("[a-z]([a-z0-9-]{0,28}[a-z0-9])?")
 #: Its volumes and containers are called so.
@@ -119,6 +119,7 @@ class _Reader:
                 "job_seconds", found.get("job_seconds", JOB_SECONDS), 0, MOST_JOB_SECONDS, f"0 to {MOST_JOB_SECONDS}, in seconds"
             ),
             "seeds": self._seeds(found.get("seeds", []), [*services, *elsewhere]),
+            "postgres": self._postgres(found.get("postgres", {}), [*services, *elsewhere]),
             "machines": machines,
         }
 
@@ -236,6 +237,16 @@ class _Reader:
             self._refuse("seeds", seeds, "where postgres is among the services.")
         self._each("seeds", seeds, self._seed_flaw)
         return seeds
+
+    def _postgres(self, value: Any, stores: Sequence[str]) -> dict[str, bool]:
+        asked = self._mapping("postgres", value, "superuser, true or false")
+        self._known(asked, "postgres.", ("superuser",))
+        if asked and "postgres" not in stores:
+            self._refuse("postgres", asked, "where postgres is among the services.")
+        superuser = asked.get("superuser", False)
+        if not isinstance(superuser, bool):
+            self._refuse("postgres.superuser", superuser, "true or false.")
+        return {"superuser": superuser is True}
 
     def _seed_flaw(self, word: str) -> str:
         allowed = "a file inside the project, by its path from there"

@@ -42,6 +42,7 @@ runs: {type: int, returned: always, description: "How many `docker compose run` 
 batch_runs: {type: list, returned: always, description: "The batch runs of all projects that work, or have ended and were not fetched, as
   C(stack_runs) returns them."}
 chosen_ports: {type: dict, returned: always, description: "Of I(ports), those that the folder's .env has, or the first that is free."}
+seeds: {type: bool, returned: always, description: Whether the folder has copies of what its PostgreSQL is made from.}
 seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
 free_mib: {type: dict, returned: always, description: Free space for the user's services in MiB, by folder; one folder a file system.}
@@ -65,6 +66,7 @@ from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project,
 from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 from ansible.module_utils.stack_runs import of_all
+from ansible.module_utils.stack_seed_copy import FOLDER
 from ansible.module_utils.stack_uids import of_stack
 
 #: Of a service that speaks TLS: the fingerprint of its certificate.
@@ -235,6 +237,7 @@ def main() -> None:
         "runs": 0,
         "batch_runs": [],
         "chosen_ports": chosen(directory, module.params["ports"]),
+        "seeds": os.path.isdir(os.path.join(directory, FOLDER)),
         "seeded": seeded(directory),
         "port_taken_by": None,
         "root": "/var/lib/docker",

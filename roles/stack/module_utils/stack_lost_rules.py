@@ -25,7 +25,7 @@ _KEEP_HOME = ("jupyter", "worker")
 _PASSING_FOLDERS = (
     *("/tmp", "/var/tmp", "/run", "/var/run", "/var/lock", "/dev", "/proc", "/sys", "/var/log", "/var/cache"),  # noqa: S108 (of the container)
     *("/var/lib/apt", "/var/lib/dpkg", "/var/backups", "/opt/conda/pkgs"),
-    # PostgreSQL's start makes it, of what the project has.
+    # PostgreSQL's start made it in earlier versions, of what the project has.
     "/seeds",
 )
 #: Nor in folders of these names, wherever they are.

@@ -14,8 +14,8 @@ from typing import Any
 SECONDS = 3600
 
 
-#: Names the way in which fingerprints are taken. Lines of another way, as the first, `sha256`, cannot be compared with them.
-WAY = "sha256/2"
+#: Names the way in which fingerprints are taken. Lines of another way (`sha256`, `sha256/2`) cannot be compared with them.
+WAY = "sha256/3"
 
 
 class StoreError(Exception):

@@ -1,4 +1,8 @@
-"""PostgreSQL's fingerprint, by psql."""
+"""PostgreSQL's fingerprint, by psql.
+
+What tables hold is read by slipway_reader, which may read all and is no superuser: whoever plans a query of a table runs functions of its
+indexes and constraints, which are the user's. The first superuser reads the system's catalogs alone.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,8 @@ SETTINGS = {
     "role": "none",
     "row_security": "off",
     "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
     "lc_messages": "C",
     "jit": "off",
     # How a value is written that has no binary form.
@@ -40,6 +46,11 @@ CONNECT = r"""
 SELECT format('dbname=''%s''', replace(replace(datname, '\', '\\'), '''', '\''')) AS slipway FROM pg_database WHERE oid = OID \gset
 \connect -reuse-previous=on :slipway
 """
+# Since 15.8 a table that becomes a view after it was listed is not read: https://www.postgresql.org/support/security/CVE-2024-7348/
+TABLES_ALONE = """
+SELECT 'SET restrict_nonsystem_relation_kind = ''view, foreign-table'''
+FROM pg_settings WHERE name = 'restrict_nonsystem_relation_kind' \\gexec
+"""
 # They move without a transaction.
 SEQUENCES = r"""
 SELECT format('SELECT json_build_array(%L, %L, NULL, last_value || '' '' || is_called) FROM %I.%I',
@@ -60,14 +71,18 @@ SELECT format('SELECT json_build_array(%L, %L, count(*), SUM) FROM ONLY %I.%I AS
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
   SELECT bool_or(textual) AS textual,
-         string_agg(CASE WHEN textual THEN column_name || '::text' ELSE column_name END, ', ' ORDER BY attnum) AS plain,
+         string_agg(CASE WHEN textual THEN as_text ELSE column_name END, ', ' ORDER BY attnum) AS plain,
          string_agg('pg_column_size(' || column_name || ')', ', ' ORDER BY attnum) FILTER (WHERE typlen = -1) AS sizes,
          string_agg(CASE WHEN typlen <> -1 AND NOT textual THEN column_name
-                         WHEN textual OR typcategory = 'S' THEN 'md5(' || column_name || '::text)'
+                         WHEN textual THEN 'md5(' || as_text || ')'
+                         WHEN typcategory = 'S' THEN 'md5(' || column_name || '::text)'
                          WHEN base = 'bytea'::regtype THEN 'md5(' || column_name || '::bytea)'
                          ELSE 'md5(' || typsend::regproc || '(' || column_name || '))' END, ', ' ORDER BY attnum) AS pieces
   FROM (
-    SELECT a.attnum, format('slipway_row.%I', a.attname) AS column_name, t.typlen, t.typcategory, t.typsend,
+    SELECT a.attnum, format('slipway_row.%I', a.attname) AS column_name,
+           -- By the type's own function: a cast may be the user's.
+           format('CASE WHEN slipway_row.%I IS NOT NULL THEN concat(slipway_row.%1$I) END', a.attname) AS as_text,
+           t.typlen, t.typcategory, t.typsend,
            CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END AS base,
            t.typsend = 0 OR coalesce(e.typsend = 0, false) OR coalesce(b.typsend = 0, false) AS textual
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -81,17 +96,23 @@ CROSS JOIN LATERAL (
 WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.oid >= 16384 AND c.relpersistence <> 't'
 ORDER BY c.oid \gexec
 """.replace("SUM", SUM.format("%s").replace("'", "''"))
+# The first superuser was called slipway once. What was its own is slipway's since: nothing that a fingerprint is for has changed by that,
+# nor by what each may do.
+NAME = "CASE WHEN {0} = 10 THEN 'slipway' ELSE pg_get_userbyid({0}) END"
+RIGHTS = """(SELECT string_agg(word, ',' ORDER BY word)
+   FROM (SELECT replace(a::text, 'slipway_superuser', 'slipway') FROM unnest({0}) a) w (word))"""
 LARGE_OBJECTS = """
 SELECT json_build_array('large objects', current_database(), count(*), SUM_OF_ROWS)
 FROM pg_largeobject AS slipway_row;
 SELECT json_build_array('large objects'' rights', current_database(), count(*), SUM_OF_TEXTS)
-FROM (SELECT m::text FROM pg_largeobject_metadata AS m) AS each_one (told);
-""".replace("SUM_OF_ROWS", SUM.format("md5(record_send(slipway_row.*))")).replace("SUM_OF_TEXTS", SUM.format("md5(told)"))
+FROM (SELECT concat_ws(' ', oid, OWNER_OF_LARGE_OBJECT, RIGHTS_OF_LARGE_OBJECT) FROM pg_largeobject_metadata) AS each_one (told);
+"""
 # Of relations, columns, indexes, views and rules, functions, constraints, triggers, policies, roles and their settings.
 DEFINITIONS = """
 SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXTS) FROM (
   WITH mine AS MATERIALIZED (SELECT * FROM pg_class WHERE oid >= 16384 AND relpersistence <> 't' AND relkind <> 't')
-  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, relowner, relacl, reloptions, relispopulated, relrowsecurity)
+  SELECT concat_ws(' ', 'class', oid::regclass, relkind, relpersistence, OWNER_OF_IT, RIGHTS_OF_IT, reloptions,
+                   relispopulated, relrowsecurity)
     FROM mine
   UNION ALL SELECT concat_ws(' ', 'column', attrelid::regclass, attnum, attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
                              attgenerated, pg_get_expr(d.adbin, d.adrelid))
@@ -100,16 +121,33 @@ SELECT json_build_array('definitions', current_database(), count(*), SUM_OF_TEXT
     WHERE attnum > 0 AND NOT attisdropped
   UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN mine ON mine.oid = indexrelid JOIN mine AS of ON of.oid = indrelid
   UNION ALL SELECT concat_ws(' ', 'rule', ev_class::regclass, rulename, ev_action) FROM pg_rewrite JOIN mine ON mine.oid = ev_class
-  UNION ALL SELECT concat_ws(' ', 'function', oid::regprocedure, prosrc, probin, proconfig, proacl)
+  UNION ALL SELECT concat_ws(' ', 'function', oid::regprocedure, prosrc, probin, proconfig, RIGHTS_OF_CODE)
     FROM pg_proc WHERE oid >= 16384
   UNION ALL SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(c.oid))
     FROM pg_constraint c JOIN mine ON mine.oid = conrelid
   UNION ALL SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN mine ON mine.oid = tgrelid
-  UNION ALL SELECT concat_ws(' ', 'policy', polrelid::regclass, p) FROM pg_policy p
-  UNION ALL SELECT concat_ws(' ', 'role', a) FROM pg_authid a
-  UNION ALL SELECT concat_ws(' ', 'setting', s) FROM pg_db_role_setting s
+  UNION ALL SELECT concat_ws(' ', 'policy', oid, polrelid::regclass, polname, polcmd, polpermissive, polqual, polwithcheck,
+                             (SELECT string_agg(OWNER_OF_POLICY, ',' ORDER BY OWNER_OF_POLICY) FROM unnest(polroles) r))
+    FROM pg_policy
+  UNION ALL SELECT concat_ws(' ', 'role', rolname, rolinherit, rolcanlogin, rolconnlimit, rolvaliduntil,
+                             CASE WHEN rolname <> 'slipway' THEN rolpassword END)
+    FROM pg_authid WHERE rolname NOT IN ('slipway_superuser', 'slipway_reader')
+  UNION ALL SELECT concat_ws(' ', 'setting', setdatabase, CASE WHEN setrole <> 0 THEN OWNER_OF_SETTING END, setconfig)
+    FROM pg_db_role_setting WHERE setrole NOT IN (SELECT r.oid FROM pg_authid r WHERE rolname = 'slipway_reader')
 ) AS all_of_them (told);
-""".replace("SUM_OF_TEXTS", SUM.format("md5(told)"))
+"""
+_WORDS = {
+    "SUM_OF_ROWS": SUM.format("md5(record_send(slipway_row.*))"),
+    "SUM_OF_TEXTS": SUM.format("md5(told)"),
+    "OWNER_OF_IT": NAME.format("relowner"),
+    "OWNER_OF_LARGE_OBJECT": NAME.format("lomowner"),
+    "OWNER_OF_POLICY": NAME.format("r"),
+    "OWNER_OF_SETTING": NAME.format("setrole"),
+    "RIGHTS_OF_IT": RIGHTS.format("relacl"),
+    "RIGHTS_OF_LARGE_OBJECT": RIGHTS.format("lomacl"),
+    "RIGHTS_OF_CODE": RIGHTS.format("proacl"),
+}
+CATALOGS = re.sub("|".join(_WORDS), lambda word: _WORDS[word[0]], LARGE_OBJECTS + DEFINITIONS)
 #: What is said of a table that is locked, or removed while it is read.
 _PASSES = re.compile("lock timeout|does not exist|could not open relation|cache lookup failed|deadlock", re.I)
 
@@ -119,10 +157,15 @@ class Postgres:
 
     def __init__(self, container: Mapping[str, Any], _: str) -> None:
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        # Only a superuser may set it; of the reader it is set.
+        less = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items() if name != "lc_messages")
         # Nothing is converted: what a database holds may be invalid in its own encoding.
-        settings = f'export PGOPTIONS="{options}" PGCLIENTENCODING=SQL_ASCII PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE"); '
-        shell = settings + 'exec psql -XAtq -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d postgres'
-        self._psql = ["exec", "--interactive", container["Id"], "sh", "-c", shell]
+        psql = "export PGCLIENTENCODING=SQL_ASCII; exec psql -XAtqw -v ON_ERROR_STOP=1 -d postgres -U"
+        command = ["exec", "--interactive", container["Id"], "sh", "-c"]
+        superuser = f'{{ export PGOPTIONS="{options}"; {psql} "$POSTGRES_USER"; }}'
+        # A container that an earlier version made has no other role.
+        reader = f'[ "$POSTGRES_USER" = slipway_superuser ] || {superuser}; export PGOPTIONS="{less}"; {psql} slipway_reader'
+        self._superuser, self._reader = [*command, superuser], [*command, reader]
         self._databases: list[str] = []
 
     def close(self) -> None:
@@ -139,18 +182,20 @@ class Postgres:
 
     def _read(self, known: str) -> dict[str, Any]:
         while True:
-            mark = client(self._psql, MARK + DATABASES + self._in_each(SEQUENCES))
+            mark = client(self._reader, TABLES_ALONE + MARK + DATABASES + self._in_each(TABLES_ALONE, SEQUENCES))
             databases = next(line for line in mark.splitlines() if line.startswith("databases ")).split()[1:]
             if databases == self._databases:
                 break
             self._databases = databases
         if mark == known:
             return {"mark": mark}
-        lines = [*mark.splitlines(), *client(self._psql, self._in_each(TABLES, LARGE_OBJECTS, DEFINITIONS)).splitlines()]
+        tables = client(self._reader, self._in_each(TABLES_ALONE, TABLES))
+        catalogs = client(self._superuser, self._in_each(CATALOGS))
+        lines = (mark + tables + catalogs).splitlines()
         found = [json.loads(line) for line in lines if line.startswith("[")]
-        tables = [rows for kind, _, rows, _ in found if kind == "table"]
+        counted = [rows for kind, _, rows, _ in found if kind == "table"]
         parts = {f"{kind} {name}": f"{rows}, {total}" for kind, name, rows, total in found}
-        return fingerprint(mark, f"{sum(tables)} rows in {several(len(tables), 'table')}", parts)
+        return fingerprint(mark, f"{sum(counted)} rows in {several(len(counted), 'table')}", parts)
 
     def _in_each(self, *scripts: str) -> str:
         return "".join(CONNECT.replace("OID", oid) + "".join(scripts) for oid in self._databases)

@@ -1,7 +1,10 @@
 #!/bin/sh
-# Start PostgreSQL, but not over a volume that its first start left half-made: the image would skip the files the next time, and serve.
+# Start PostgreSQL, but not over a volume that its first start left half-made: the image would skip the files the next time, and serve. Before
+# it serves, each role gets its rights: a server that only this script reaches does that, so that a volume of an earlier version, whose
+# slipway was the first superuser, is never served so.
 set -eu
 mark="$PGDATA/slipway_init_began"
+socket=/tmp/slipway_socket
 
 # What is wrong lies in the project, or was cut off: 78 is EX_CONFIG of sysexits.h.
 refuse() {
@@ -15,13 +18,58 @@ never_served() {
   [ ! -s "$PGDATA/postmaster.opts" ] || grep -qF '"listen_addresses="' "$PGDATA/postmaster.opts"
 }
 
-if [ -e "$mark" ]; then
-  said="$(tail -n +2 "$mark" | tail -n 20)"
-  refuse "${said:-$(head -n 1 "$mark") did not come to its end: it ended the first start itself (exec), or was cut off with it.}"
-elif [ -d "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ] && [ ! -e "$PGDATA/slipway_init_ended" ] && never_served; then
-  refuse "The first start was cut off before the files in docker/postgres were run."
-fi
+# The image begins as root and becomes postgres, if Compose names no other user. This shell is the parent: the server tells by that that
+# what it left when it was killed, with this number, is nothing that still runs.
+as_server() {
+  if [ "$(id -u)" != 0 ]; then "$@"; elif command -v gosu > /dev/null; then gosu postgres "$@"; else su-exec postgres "$@"; fi
+}
 
-# Each file is read through a pipe of its own name, beside what it may include by \ir. One folder below / as /project is: \ir ../data leads to /data.
-find /project -mindepth 1 -maxdepth 1 -exec ln -s {} /seeds/ \;
+# On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
+# pg_ctl hands the words to a shell.
+begin() {
+  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf \
+    -c max_connections=8 -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c shared_buffers=16MB \
+    -c autovacuum=off -c logging_collector=off" start
+}
+
+end() {
+  as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" --mode=fast stop
+}
+
+give_rights() {
+  rm -rf "$socket"
+  as_server mkdir -m 0700 "$socket"
+  begin
+  if [ "$(as_server env PGOPTIONS="-c statement_timeout=0 -c role=none" psql -XAtwq -h "$socket" -U slipway_superuser -d postgres \
+      -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null)" != 10 ]; then
+    # No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
+    end
+    echo "PostgreSQL: the first superuser becomes slipway_superuser."
+    as_server postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic postgres < /slipway/rename.sql > /dev/null
+    begin
+  fi
+  as_server sh /slipway/rights.sh "$socket"
+  end
+  rm -rf "$socket"
+}
+
+if [ -d /project ]; then
+  if [ -e "$mark" ]; then
+    said="$(tail -n +2 "$mark" | tail -n 20)"
+    refuse "${said:-$(head -n 1 "$mark") did not come to its end: it ended the first start itself (exec), or was cut off with it.}"
+  elif [ -d "$PGDATA" ] && [ -n "$(ls -A "$PGDATA")" ] && [ ! -e "$PGDATA/slipway_init_ended" ] && never_served; then
+    refuse "The first start was cut off before the files in docker/postgres were run."
+  fi
+  # Each file is read through a pipe of its own name, beside what it may include by \ir: ../data and ../../data lead to /data.
+  rm -rf /tmp/seeds /tmp/data
+  as_server mkdir /tmp/seeds
+  ln -s /data /tmp/data
+  find /project -mindepth 1 -maxdepth 1 -exec ln -s {} /tmp/seeds/ \;
+fi
+if [ -s "$PGDATA/PG_VERSION" ]; then
+  # The first process hears no signal that it does not ask for.
+  trap 'end || true; exit 143' INT TERM
+  give_rights
+  trap - INT TERM
+fi
 exec docker-entrypoint.sh "$@"

@@ -1,4 +1,5 @@
-# Runs the project's own files as the image runs those in /docker-entrypoint-initdb.d: it is sourced there, and has its functions.
+# Makes the role slipway, and runs the project's own files as the image runs those in /docker-entrypoint-initdb.d: it is sourced there, and has
+# its functions. The files run as the first superuser, and what each has made is slipway's.
 # The mark is there until all have ended well. Its first line names the file; where it failed, what was said of it follows.
 slipway_mark="$PGDATA/slipway_init_began"
 slipway_said=/tmp/slipway_said
@@ -10,7 +11,7 @@ slipway_hear() {
   local line
   while IFS= read -r line || [[ -n $line ]]; do
     line="${line//\/project\//docker/postgres/}"
-    line="${line//\/seeds\//docker/postgres/}"
+    line="${line//\/tmp\/seeds\//docker/postgres/}"
     printf '%s\n' "$line" >&2
     printf '%s\n' "$line" >> "$slipway_said"
   done
@@ -50,7 +51,7 @@ exit() {
 
 # slipway_sql FILE COMMAND…: psql runs what the command makes of the file, and a last line after it if it came that far.
 slipway_sql() {
-  local file="$1" pipe="/seeds/${1##*/}" lines
+  local file="$1" pipe="/tmp/seeds/${1##*/}" lines
   shift
   rm -f "$pipe" "$slipway_end" /tmp/slipway_transaction
   mkfifo "$pipe"
@@ -67,6 +68,10 @@ slipway_sql() {
   fi
 }
 
+slipway_rights() {
+  sh /slipway/rights.sh "${PGHOST:-/var/run/postgresql}"
+}
+
 slipway_run() {
   case "$1" in
     *.sh) docker_process_init_files "$1" ;;
@@ -77,6 +82,9 @@ slipway_run() {
   esac
 }
 
+slipway_rights
+# A script's psql that names no database means this one, whoever it comes as.
+export PGDATABASE="$POSTGRES_DB"
 exec {slipway_log}>&2 2> >(slipway_hear)
 slipway_hears=$!
 for slipway_file in /project/*; do
@@ -89,11 +97,13 @@ for slipway_file in /project/*; do
       set -Ee
       trap 'slipway_failed "$?"' ERR
       slipway_run "$slipway_file"
+      slipway_rights
       ;;
   esac
 done
 trap - ERR
 unset -f exit
+unset PGDATABASE
 exec 2>&"$slipway_log" {slipway_log}>&-
 touch "$PGDATA/slipway_init_ended"
 rm -f "$slipway_mark"

@@ -1,0 +1,343 @@
+"""PostgreSQL's slipway is no superuser: what it may, what it may not, and a volume of an earlier version, whose slipway was one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PROJECT
+from tests.images.boxes import Box
+from tests.images.readers import taken
+
+HERE = PROJECT / "roles" / "stack" / "files" / "compose" / "postgres"
+COMMAND = ("postgres", "-c", "shared_buffers=16MB", "-c", "hba_file=/slipway/pg_hba.conf")
+DATA = "/var/lib/postgresql/data"
+PASSWORD = "p" * 32
+#: As compose.postgres.yml has it.
+LEAST = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+OPTIONS = "-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
+SUPERUSER = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway_superuser", "-d")
+
+#: Done in each of three databases, by slipway, when it was the first superuser.
+KINDS = r"""
+CREATE EXTENSION file_fdw; CREATE EXTENSION dblink; CREATE EXTENSION hstore;
+CREATE SCHEMA shop; CREATE TABLE shop.orders (id serial PRIMARY KEY, n int GENERATED ALWAYS AS IDENTITY, t text, CHECK (t <> ''));
+INSERT INTO shop.orders (t) SELECT 'x' || g FROM generate_series(1, 100) g;
+GRANT SELECT ON shop.orders TO bob; GRANT UPDATE (t) ON shop.orders TO bob WITH GRANT OPTION;
+CREATE TABLE parts (n int) PARTITION BY RANGE (n); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+CREATE UNLOGGED TABLE fleeting (n int); CREATE TABLE "odd ""name" (n int);
+CREATE VIEW seen AS SELECT * FROM parts; CREATE MATERIALIZED VIEW filled AS SELECT * FROM shop.orders;
+CREATE RULE noted AS ON INSERT TO seen DO INSTEAD INSERT INTO parts VALUES (NEW.n);
+CREATE SEQUENCE numbers; SELECT nextval('numbers');
+CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TYPE pair AS (a int, b text); CREATE TYPE span AS RANGE (subtype = int4);
+CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE TABLE typed (m mood, p pair, s span, d positive, h hstore);
+INSERT INTO typed VALUES ('a', (1, 'x'), '[1,3)', 7, 'a=>1');
+CREATE FUNCTION one(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1'; CREATE PROCEDURE two() LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION who() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text';
+CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER fire BEFORE INSERT ON parts_1 FOR EACH ROW EXECUTE FUNCTION fires();
+CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int, INITCOND = '0');
+CREATE AGGREGATE zeros(*) (SFUNC = one, STYPE = int, INITCOND = '0');
+CREATE OPERATOR ~~~ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4pl); CREATE OPERATOR !!! (RIGHTARG = int, FUNCTION = one);
+CREATE OPERATOR FAMILY family USING btree;
+CREATE OPERATOR CLASS class FOR TYPE int4 USING btree FAMILY family AS OPERATOR 1 <, FUNCTION 1 btint4cmp(int4, int4);
+CREATE COLLATION german (LOCALE = 'C'); CREATE CONVERSION odd FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE STATISTICS stats ON id, t FROM shop.orders;
+CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION search (COPY = simple);
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; CREATE FOREIGN TABLE elsewhere (t text) SERVER files OPTIONS (filename '/nowhere');
+CREATE FOREIGN DATA WRAPPER bare; CREATE SERVER bared FOREIGN DATA WRAPPER bare;
+CREATE USER MAPPING FOR slipway SERVER bared OPTIONS (login 'it''s', word 'a=b "c"');
+CREATE PUBLICATION few FOR TABLE shop.orders; CREATE PUBLICATION every FOR ALL TABLES;
+SELECT lo_from_bytea(7, '\x0102'); GRANT SELECT ON LARGE OBJECT 7 TO bob;
+CREATE TABLE hidden (n int); INSERT INTO hidden VALUES (1), (2);
+ALTER TABLE hidden ENABLE ROW LEVEL SECURITY; ALTER TABLE hidden FORCE ROW LEVEL SECURITY;
+CREATE POLICY mine ON hidden TO slipway, bob USING (n = 1);
+CREATE TABLE bobs (n int); ALTER TABLE bobs OWNER TO bob; INSERT INTO bobs VALUES (1);
+REVOKE ALL ON bobs FROM slipway; GRANT SELECT, INSERT ON bobs TO slipway; GRANT UPDATE (n) ON bobs TO slipway WITH GRANT OPTION;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO bob; ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO bob;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+CREATE FUNCTION up() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN ALTER ROLE bob SUPERUSER; END';
+CREATE EVENT TRIGGER up ON ddl_command_start EXECUTE FUNCTION up(); ALTER EVENT TRIGGER up ENABLE ALWAYS;
+GRANT EXECUTE ON FUNCTION pg_read_file(text) TO slipway, PUBLIC;
+"""
+ODD = r"dbname='odd = \'\\ db'"
+OLD = (
+    r"""
+CREATE ROLE bob LOGIN SUPERUSER PASSWORD 'bobbobbobbobbob'; CREATE ROLE "odd ""role" CREATEROLE; GRANT pg_execute_server_program TO bob;
+GRANT slipway TO bob; GRANT "odd ""role" TO slipway WITH ADMIN OPTION; GRANT pg_read_server_files TO "odd ""role";
+ALTER ROLE slipway SET work_mem = '64kB'; ALTER ROLE slipway IN DATABASE slipway SET search_path = public, shop;
+ALTER ROLE bob SET jit = off;
+ALTER ROLE slipway SET statement_timeout = '1ms'; ALTER ROLE slipway SET default_transaction_read_only = on;
+ALTER DATABASE slipway SET role = bob; ALTER DATABASE slipway SET default_transaction_read_only = on;
+ALTER DATABASE slipway SET standard_conforming_strings = off;
+GRANT ALTER SYSTEM ON PARAMETER archive_command TO bob;
+CREATE DATABASE "odd = '\ db"; CREATE DATABASE closed; REVOKE CONNECT ON DATABASE closed FROM PUBLIC;
+"""
+    + "SET default_transaction_read_only = off; SET standard_conforming_strings = on; RESET role;"
+    + KINDS
+    + rf"""\connect -reuse-previous=on "{ODD}"
+{KINDS}
+\connect closed
+{KINDS}
+\connect postgres
+ALTER DATABASE closed ALLOW_CONNECTIONS false;
+"""
+)
+#: What is still the first superuser's, but for what extensions are made of: the event trigger, its function, what only a superuser may own.
+LEFT = """
+SELECT string_agg(what, ',' ORDER BY what) FROM (
+  SELECT relname::text COLLATE "C", 'pg_class'::regclass, oid FROM pg_class WHERE relowner = 10 AND relkind NOT IN ('t', 'c')
+    AND relnamespace::regnamespace::text !~ '^pg_'
+  UNION ALL SELECT proname, 'pg_proc'::regclass, oid FROM pg_proc WHERE proowner = 10
+  UNION ALL SELECT typname, 'pg_type'::regclass, oid FROM pg_type t WHERE typowner = 10 AND typelem = 0
+    AND typnamespace::regnamespace::text !~ '^pg_'
+  UNION ALL SELECT nspname, 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspowner = 10 AND nspname !~ '^pg_'
+  UNION ALL SELECT oprname, 'pg_operator'::regclass, oid FROM pg_operator WHERE oprowner = 10
+  UNION ALL SELECT opcname, 'pg_opclass'::regclass, oid FROM pg_opclass WHERE opcowner = 10
+  UNION ALL SELECT opfname, 'pg_opfamily'::regclass, oid FROM pg_opfamily WHERE opfowner = 10
+  UNION ALL SELECT collname, 'pg_collation'::regclass, oid FROM pg_collation WHERE collowner = 10
+  UNION ALL SELECT conname, 'pg_conversion'::regclass, oid FROM pg_conversion WHERE conowner = 10
+  UNION ALL SELECT stxname, 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext WHERE stxowner = 10
+  UNION ALL SELECT dictname, 'pg_ts_dict'::regclass, oid FROM pg_ts_dict WHERE dictowner = 10
+  UNION ALL SELECT cfgname, 'pg_ts_config'::regclass, oid FROM pg_ts_config WHERE cfgowner = 10
+  UNION ALL SELECT fdwname, 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper WHERE fdwowner = 10
+  UNION ALL SELECT srvname, 'pg_foreign_server'::regclass, oid FROM pg_foreign_server WHERE srvowner = 10
+  UNION ALL SELECT pubname, 'pg_publication'::regclass, oid FROM pg_publication WHERE pubowner = 10
+  UNION ALL SELECT format('%s %s', evtname, evtenabled), 'pg_event_trigger'::regclass, oid FROM pg_event_trigger WHERE evtowner = 10
+  UNION ALL SELECT 'large object', 'pg_largeobject'::regclass, oid FROM pg_largeobject_metadata WHERE lomowner = 10
+  UNION ALL SELECT 'default rights', 'pg_default_acl'::regclass, oid FROM pg_default_acl WHERE defaclrole = 10
+  UNION ALL SELECT 'user mapping', 'pg_user_mapping'::regclass, oid FROM pg_user_mapping WHERE umuser = 10
+  UNION ALL SELECT 'policy', 'pg_policy'::regclass, oid FROM pg_policy WHERE 10 = ANY (polroles)
+  UNION ALL SELECT extname, 'pg_extension'::regclass, oid FROM pg_extension WHERE extowner = 10
+) found (what, class, oid)
+WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = class AND d.objid = found.oid AND d.deptype = 'e')
+"""
+STAYS = "bare,dblink,every,file_fdw,up,up D"
+ROLES = "SELECT rolname, rolsuper, rolcreaterole, rolpassword IS NULL FROM pg_authid WHERE oid = 10 OR oid >= 16384 ORDER BY rolname"
+#: What a role may do to the system: superuser, CREATEROLE, no password.
+RIGHTS = ["bob|f|f|f", 'odd "role|f|f|t', "slipway|f|f|f", "slipway_reader|f|f|t", "slipway_superuser|t|t|t"]
+
+
+@pytest.fixture
+def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box]]:
+    """server(old=True): the volume as the version before had it; else as it is now. One container at a time."""
+    volume = client.volumes.create(labels={"slipway.test": "1"})
+    made: list[Box] = []
+
+    def run(old: bool = False, scripts: dict[str, str] | None = None, wait: bool = True, **environment: str) -> Box:
+        for box in made:
+            box.container.stop(timeout=20)
+        files = {f"/slipway/{path.name}": (path.read_text(), 0o644) for path in HERE.iterdir() if path.is_file()}
+        files |= {"/run/secrets/postgres_password": (PASSWORD, 0o444), "/old.sql": (OLD, 0o444)}
+        files |= {f"/project/{name}": (text, 0o644) for name, text in (scripts or {}).items()}
+        if not old:
+            files |= {"/docker-entrypoint-initdb.d/project.sh": ((HERE / "init" / "project.sh").read_text(), 0o644)}
+        names = {"POSTGRES_USER": "slipway" if old else "slipway_superuser", "POSTGRES_DB": "slipway"}
+        names |= {"POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"} | environment
+        entry = {} if old else {"entrypoint": ["sh", "/slipway/start.sh"]}
+        command = COMMAND[:3] if old else COMMAND
+        box = start("postgres", *command, files=files, environment=names, volumes=[f"{volume.name}:{DATA}"], **entry, **LEAST)
+        made.append(box)
+        return box.wait("pg_isready", "-h", "127.0.0.1") if wait else box
+
+    yield run
+    for box in made:
+        box.container.remove(force=True, v=True)
+    volume.remove(force=True)
+
+
+def asked(box: Box, query: str, database: str = "slipway") -> str:
+    """What the superuser sees."""
+    return box.out(*SUPERUSER, database, "-c", query, PGOPTIONS=OPTIONS)
+
+
+def slipway(box: Box, query: str, database: str = "slipway") -> tuple[int, str]:
+    """What a notebook sees: by TCP, with the password."""
+    command = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway", "-h", address(box), "-d", database, "-c", query)
+    return box.run(*command, PGPASSWORD=PASSWORD, PGOPTIONS=f"{OPTIONS} -c client_min_messages=error")
+
+
+def address(box: Box) -> str:
+    box.container.reload()
+    return str(box.container.attrs["NetworkSettings"]["IPAddress"])
+
+
+def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Path) -> None:
+    """Killed again and again meanwhile; in the end all is slipway's, and the fingerprint is what it was."""
+    old = server(old=True)
+    old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql", PGOPTIONS=OPTIONS)
+    verifier = old.out("psql", "-XAtqU", "slipway", "-d", "postgres", "-c", "SELECT rolpassword FROM pg_authid WHERE oid = 10")
+    before = taken(tmp_path, postgres=old)["postgres"]
+    new = server(wait=False)
+    for seconds in (0.3, 0.8, 1.1, 1.4, 1.7):
+        time.sleep(seconds)
+        new.container.kill()
+        new.container.start()
+    new.wait("pg_isready", "-h", "127.0.0.1")
+    assert taken(tmp_path, postgres=new)["postgres"] == before
+    assert asked(new, ROLES).splitlines() == RIGHTS
+    assert asked(new, "SELECT rolpassword FROM pg_authid WHERE rolname = 'slipway'") == verifier
+    assert asked(new, "SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1").split() == ["closed", "template0"]
+    asked(new, "ALTER DATABASE closed ALLOW_CONNECTIONS true", "postgres")
+    for database in ("slipway", ODD, "closed"):
+        assert asked(new, LEFT, database) == STAYS, database
+        for query, answer in FOLLOWS.items():
+            assert slipway(new, query, database) == (0, answer), query
+        assert refused(new, MAY_NOT, database) == []
+    # What it owns it may remove.
+    assert slipway(new, "DROP SCHEMA shop CASCADE; DROP OWNED BY slipway CASCADE; SELECT 1")[0] == 0
+    bob = ("psql", "-XAtqw", "-U", "bob", "-h", address(new), "-d", "slipway", "-c", "SELECT 1")
+    assert new.run(*bob, PGPASSWORD="bobbobbobbobbob") == (0, "1")
+
+
+#: What slipway has after it as before.
+FOLLOWS = {
+    "SELECT who()": "slipway",
+    "SELECT count(*) FROM hidden": "1",
+    "SELECT count(*) FROM bobs": "1",
+    "SELECT usename, umoptions FROM pg_user_mappings": 'slipway|{login=it\'s,"word=a=b \\"c\\""}',
+    "CREATE TABLE fresh (n int); SELECT relacl FROM pg_class WHERE relname = 'fresh'": "{bob=r/slipway,slipway=arwdDxt/slipway}",
+    "CREATE FUNCTION fr() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT proacl FROM pg_proc WHERE proname = 'fr'": "{slipway=X/slipway}",
+    "DROP EXTENSION hstore CASCADE; CREATE EXTENSION hstore; SELECT 'a=>1'::hstore -> 'a'": "1",
+    "ALTER TABLE shop.orders ADD u int; INSERT INTO shop.orders (t) VALUES ('y'); SELECT max(id) FROM shop.orders": "101",
+    "GRANT \"odd \"\"role\" TO bob; SELECT pg_has_role('bob', 'odd \"role', 'MEMBER')": "t",
+    "DROP TYPE span CASCADE; SELECT lo_put(7, 0, '\\x09'); SELECT lo_get(7)": "\\x0902",
+}
+MAY = {
+    "SELECT current_database() || ' ' || rolcreatedb FROM pg_roles WHERE rolname = current_user": "slipway true",
+    "CREATE SCHEMA own; CREATE TABLE own.a (n int); CREATE TABLE b (n int); INSERT INTO b VALUES (1); SELECT * FROM b": "1",
+    "CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; SELECT count(*) FROM pg_extension": "4",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 7; END'; SELECT f()": "7",
+    "CREATE PUBLICATION p FOR TABLE b; SELECT count(*) FROM pg_publication": "1",
+    "ALTER DATABASE slipway SET work_mem = '1MB'; ALTER ROLE slipway SET jit = off; SELECT 1": "1",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'slipway' AND pid <> pg_backend_pid(); SELECT 1": "1",
+    "SELECT lo_from_bytea(9, '\\x01')": "9",
+    # Of the seeds, which the superuser ran.
+    "SELECT string_agg(t, ',' ORDER BY t) FROM seeded": "a,b,c",
+    "ALTER TABLE seeded ADD n int; DROP VIEW of_it; DROP SCHEMA theirs CASCADE; SELECT 1": "1",
+}
+#: What is said instead. Each is a way to files, programs, other roles or the superuser.
+MAY_NOT = {
+    "COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'": "privileges of the pg_execute_server_program role",
+    "CREATE TABLE c (t text); COPY c FROM '/etc/passwd'": "privileges of the pg_read_server_files role",
+    "COPY (SELECT 1) TO '/tmp/evil'": "privileges of the pg_write_server_files role",
+    "SELECT pg_read_file('/run/secrets/postgres_password')": "permission denied for function pg_read_file",
+    "SELECT pg_ls_dir('/')": "permission denied for function pg_ls_dir",
+    "SELECT lo_import('/etc/passwd')": "permission denied for function lo_import",
+    "SELECT lo_export(9, '/tmp/evil')": "permission denied for function lo_export",
+    "ALTER SYSTEM SET archive_command = 'touch /tmp/evil'": "permission denied to set parameter",
+    "SET session_preload_libraries = 'x'": "permission denied to set parameter",
+    "LOAD '/tmp/evil.so'": 'access to library "/tmp/evil.so" is not allowed',
+    "CREATE FUNCTION sys(cstring) RETURNS int LANGUAGE c AS 'libc.so.6', 'system'": "permission denied for language c",
+    "CREATE FUNCTION sys() RETURNS int LANGUAGE internal AS 'pg_backend_pid'": "permission denied for language internal",
+    "CREATE EXTENSION adminpack": "permission denied to create extension",
+    "CREATE EXTENSION pageinspect": "permission denied to create extension",
+    "CREATE ROLE mine SUPERUSER": "must be superuser to create superusers",
+    "CREATE ROLE mine": "permission denied to create role",
+    "ALTER ROLE slipway SUPERUSER": "must be superuser to alter superuser roles or change superuser attribute",
+    "ALTER ROLE slipway_superuser PASSWORD 'x'": "must be superuser",
+    "GRANT pg_execute_server_program TO slipway": "must have admin option",
+    "GRANT slipway_superuser TO slipway": "must be superuser",
+    "SET ROLE slipway_superuser": "permission denied to set role",
+    "SET ROLE slipway_reader": "permission denied to set role",
+    "SET SESSION AUTHORIZATION slipway_superuser": "permission denied to set session authorization",
+    "SELECT rolpassword FROM pg_authid": "permission denied for table pg_authid",
+    "UPDATE pg_database SET datdba = 10": "permission denied for table pg_database",
+    "CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION up()": "permission denied to create event trigger",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1' PUBLICATION p": "must be superuser to create subscriptions",
+    "CREATE TABLESPACE t LOCATION '/tmp'": "permission denied to create tablespace",
+    "SELECT pg_reload_conf()": "permission denied for function pg_reload_conf",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'slipway_superuser'": "must be a superuser",
+    "CREATE FUNCTION pg_catalog.lower(int) RETURNS int LANGUAGE sql AS 'SELECT 1'": "permission denied for schema pg_catalog",
+}
+
+
+def refused(box: Box, queries: dict[str, str], database: str = "slipway") -> list[str]:
+    """Those of the queries that are not refused so."""
+    said = {query: slipway(box, query, database) for query in queries}
+    return [f"{query}: {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
+
+
+SEEDS = {
+    "10.sql": "CREATE TABLE seeded (t text); COPY seeded FROM PROGRAM 'echo a'; CREATE VIEW of_it AS SELECT * FROM seeded;",
+    "11.sql": "CREATE EXTENSION dblink;",
+    "20.sh": 'psql -U slipway -c "INSERT INTO seeded VALUES (\'b\')"\npsql -U "$POSTGRES_USER" -c "INSERT INTO seeded VALUES (\'c\')"\n',
+    "30.sql": "CREATE SCHEMA theirs; CREATE TYPE theirs.t AS ENUM ('a'); CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+}
+#: A function that the planner runs for whoever reads the table: it is constant, and stands in an index.
+HOSTILE = r"""
+CREATE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE TABLE trap AS SELECT 1 AS n; CREATE INDEX ON trap ((n + evil(1)));
+CREATE FUNCTION worse() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+  BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
+  BEGIN SET SESSION AUTHORIZATION slipway_superuser; EXCEPTION WHEN OTHERS THEN NULL; END;
+  BEGIN COPY (SELECT 1) TO PROGRAM 'touch /tmp/evil'; EXCEPTION WHEN OTHERS THEN NULL; END;
+  RETURN 1;
+END $$;
+CREATE OR REPLACE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN public.worse(); END';
+CREATE TYPE word AS ENUM ('a'); CREATE DOMAIN item AS aclitem; CREATE TABLE odd (i item[], w word);
+CREATE FUNCTION evil(item[]) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT public.evil(1)::text';
+CREATE CAST (item[] AS text) WITH FUNCTION evil(item[]);
+CREATE FUNCTION evil(word) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT public.evil(1)::text';
+CREATE CAST (word AS text) WITH FUNCTION evil(word) AS IMPLICIT;
+INSERT INTO odd VALUES ('{}', 'a'); CREATE VIEW sees AS SELECT public.evil(1);
+CREATE TABLE mine (n int); ALTER TABLE mine ENABLE ROW LEVEL SECURITY;
+CREATE POLICY p ON mine USING (evil(1) = 1); INSERT INTO mine VALUES (1);
+ALTER DATABASE slipway SET search_path = public, pg_catalog; ALTER DATABASE slipway SET role = slipway;
+CREATE FUNCTION public.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT public.evil(1)::text';
+CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT public.evil(1)::bigint';
+"""
+
+
+def test_slipway_owns_what_it_uses_and_no_more(server: Callable[..., Box], tmp_path: Path) -> None:
+    box = server(scripts=SEEDS)
+    assert asked(box, ROLES).splitlines() == RIGHTS[2:]
+    said = {query: slipway(box, query) for query in MAY}
+    assert {query: answer for query, answer in said.items() if answer != (0, MAY[query])} == {}
+    links = {"SELECT dblink_connect_u('dbname=slipway user=slipway_superuser')": "permission denied for function dblink_connect_u"}
+    links |= {
+        f"SELECT dblink_connect('dbname=slipway user=slipway_superuser{host}')": "password is required" if not host else "rejects"
+        for host in ("", " host=127.0.0.1 password=x")
+    }
+    assert refused(box, MAY_NOT | links) == []
+    for user, host in (("slipway_superuser", "127.0.0.1"), ("slipway_superuser", address(box)), ("slipway_reader", "127.0.0.1")):
+        code, text = box.run("psql", "-w", "-h", host, "-U", user, "-d", "slipway", "-c", "SELECT 1", PGPASSWORD=PASSWORD)
+        assert code and "pg_hba.conf rejects" in text
+    code, text = box.run("psql", "-w", "-h", "127.0.0.1", "-U", "slipway", "-c", "SELECT 1")
+    assert code and "no password supplied" in text
+    assert PASSWORD not in box.logs()
+
+
+def test_no_function_of_the_users_runs_as_the_superuser(server: Callable[..., Box], tmp_path: Path) -> None:
+    box = server()
+    assert slipway(box, HOSTILE)[0] == 0
+    assert taken(tmp_path, postgres=box)["postgres"].startswith("3 rows in 3 tables")
+    box.container.restart(timeout=20)
+    box.wait("pg_isready", "-h", "127.0.0.1")
+    assert "evil" not in box.out("ls", "/tmp")  # noqa: S108 (of the container)
+    # It would: so the trap is one.
+    asked(box, "SELECT * FROM public.trap")
+    assert "evil" in box.out("ls", "/tmp")  # noqa: S108 (of the container)
+
+
+def test_a_superuser_for_as_long_as_the_project_asks(server: Callable[..., Box]) -> None:
+    box = server(SLIPWAY_SUPERUSER="true")
+    program = "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'; SELECT 1"
+    assert slipway(box, program) == (0, "1")
+    made = "CREATE EXTENSION dblink; CREATE ROLE other SUPERUSER LOGIN PASSWORD 'other'; GRANT pg_read_server_files TO other;"
+    made += "CREATE FUNCTION up() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN ALTER ROLE slipway SUPERUSER; END';"
+    made += "CREATE EVENT TRIGGER up ON ddl_command_end EXECUTE FUNCTION up(); ALTER EVENT TRIGGER up ENABLE ALWAYS;"
+    # It may take the superuser's name and its login, too.
+    made += "ALTER ROLE slipway_superuser NOLOGIN PASSWORD 'x'; ALTER ROLE slipway_superuser RENAME TO another;"
+    assert slipway(box, made)[0] == 0
+    box = server()
+    link = {"SELECT dblink_connect_u('user=slipway_superuser')": "permission denied for function dblink_connect_u"}
+    assert refused(box, MAY_NOT | link) == []
+    assert asked(box, ROLES).splitlines() == ["other|f|f|f", *RIGHTS[2:]]
+    assert asked(box, LEFT) == "up,up D"
+    assert slipway(server(SLIPWAY_SUPERUSER="true"), program) == (0, "1")
