@@ -160,7 +160,7 @@ def test_an_image_of_files_that_only_their_owner_can_read_starts(lab: Checkout) 
 
 @pytest.mark.long
 def test_a_push_names_what_is_broken_of_the_credentials(machine: Checkout, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(SETTINGS[0])
+    (tmp_path / "config.json").write_text(str(SETTINGS[0]))
     # As on AWS: with the user's own settings.
     project = PROJECT / "examples" / "jupyter-mongo"
     copy = machine.path / "with packages"
