@@ -163,7 +163,7 @@ def test_a_push_names_what_is_broken_of_the_credentials(machine: Checkout, tmp_p
     (tmp_path / "config.json").write_text(str(SETTINGS[0]))
     # As on AWS: with the user's own settings.
     project = PROJECT / "examples" / "jupyter-mongo"
-    copy = machine.path / "with packages"
+    copy = machine.path / "with-packages"
     shutil.copytree(project, copy)
     with machine.given({"stack_docker_config": ""}):
         refused = machine.orchestrate("deploy", str(copy), "--yes", DOCKER_CONFIG=str(tmp_path))
@@ -193,6 +193,8 @@ def test_an_odd_path(tmp_path: Path, name: str) -> None:
         serves(here.orchestrate("up", "--json", "--services", "jupyter", HOME=str(home)))
         project = here.path / f"project {name}"
         shutil.copytree(PROJECT / "examples" / "jupyter-redis", project)
+        with (project / "slipway.yml").open("a") as settings:
+            settings.write("\nname: odd\n")
         done = here.orchestrate("deploy", str(project), "--json", "--yes", HOME=str(home))
         assert done.returncode == 0, done.stderr
         [notebook] = project.glob("ipynb/*-share-a-key.ipynb")
