@@ -160,10 +160,10 @@ def test_an_image_of_files_that_only_their_owner_can_read_starts(lab: Checkout) 
 
 @pytest.mark.long
 def test_a_push_names_what_is_broken_of_the_credentials(machine: Checkout, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(SETTINGS[0])
+    (tmp_path / "config.json").write_text(str(SETTINGS[0]))
     # As on AWS: with the user's own settings.
     project = PROJECT / "examples" / "jupyter-mongo"
-    copy = machine.path / "with packages"
+    copy = machine.path / "with-packages"
     shutil.copytree(project, copy)
     with machine.given({"stack_docker_config": ""}):
         refused = machine.orchestrate("deploy", str(copy), "--yes", DOCKER_CONFIG=str(tmp_path))
@@ -193,6 +193,8 @@ def test_an_odd_path(tmp_path: Path, name: str) -> None:
         serves(here.orchestrate("up", "--json", "--services", "jupyter", HOME=str(home)))
         project = here.path / f"project {name}"
         shutil.copytree(PROJECT / "examples" / "jupyter-redis", project)
+        with (project / "slipway.yml").open("a") as settings:
+            settings.write("\nname: odd\n")
         done = here.orchestrate("deploy", str(project), "--json", "--yes", HOME=str(home))
         assert done.returncode == 0, done.stderr
         [notebook] = project.glob("ipynb/*-share-a-key.ipynb")
@@ -258,6 +260,8 @@ def test_beside_a_vpn(tmp_path: Path, routes: tuple[str, ...]) -> None:
     networks by a way that is made as soon as the lab has them: as on a computer, where they are its own."""
     space, inner, outer = "slipway-odd", "198.19.255.2/30", "198.19.255.1/30"
     within = ["ip", "netns", "exec", space]
+    # The engine lets nothing else through to its networks.
+    by_way = [["DOCKER-USER", way, "slipway-odd0", "-j", "ACCEPT"] for way in ("-i", "-o")]
 
     def ip(*words: str, inside: bool = False) -> None:
         subprocess.run([*(within if inside else []), "ip", *words], check=True, capture_output=True)
@@ -268,6 +272,8 @@ def test_beside_a_vpn(tmp_path: Path, routes: tuple[str, ...]) -> None:
             ip("link", "add", "slipway-odd0", "type", "veth", "peer", "name", "way", "netns", space)
             ip("address", "add", outer, "dev", "slipway-odd0")
             ip("link", "set", "slipway-odd0", "up")
+            for words in by_way:
+                subprocess.run(["iptables", "-I", *words], check=True)
             ip("address", "add", inner, "dev", "way", inside=True)
             ip("link", "add", "tun0", "type", "veth", "peer", "name", "nowhere", inside=True)
             for device in ("lo", "way", "tun0", "nowhere"):
@@ -289,4 +295,7 @@ def test_beside_a_vpn(tmp_path: Path, routes: tuple[str, ...]) -> None:
             page = here.run(*within, "python3", "-c", f"import urllib.request; print(urllib.request.urlopen({url!r}).status)")
             assert page.stdout.strip() == "200", page.stderr
         finally:
+            for words in by_way:
+                subprocess.run(["iptables", "-D", *words], check=False, capture_output=True)
+            subprocess.run(["ip", "link", "delete", "slipway-odd0"], check=False, capture_output=True)
             ip("netns", "delete", space)
