@@ -63,3 +63,28 @@ def test_what_is_no_instances_id_is_refused(word: str, capsys: pytest.CaptureFix
     # An empty one would mean the machine.
     assert main(["destroy", "slipway", "--instance", word]) == 2
     assert "i-0a1b2c3d4e5f60718" in capsys.readouterr().err
+
+
+REDIS = str(PROJECT / "examples" / "jupyter-redis")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["reseed", REDIS], "has no postgres. Allowed: a project with postgres among its services; it has jupyter, redis."),
+        (["reseed", REDIS, "--volume", "jupyter-redis_postgres_data"], "has no postgres."),
+        (["deploy", REDIS, "--scale", "worker=2"], "--scale: cannot be used. Allowed: for a project with worker among its services"),
+        (["logs", "--project", "../.."], "PROJECT: '../..' cannot be used. Allowed: a project's folder, with a slipway.yml, or its name"),
+        (["rest", "../.."], "PROJECT: '../..' cannot be used."),
+        (["remove", "a\nb"], "PROJECT: 'a\\nb' cannot be used."),
+        (["runs", "{{ 7*7 }}"], "PROJECT: '{{ 7*7 }}' cannot be used."),
+        (["run", f"{REDIS}/ipynb/20261124-share-a-key.ipynb", "-p", "a=1", "-p", "a=2"], "a is given twice."),
+    ],
+)
+def test_what_the_project_does_not_have_is_refused_before_the_machine_is_asked(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--target", "aws", *words]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1

@@ -46,7 +46,7 @@ def test_every_service_runs_from_its_first_process_as_a_user_without_rights(name
 SOURCES = {"./work", "./secrets", "./batch", "./mongo", "./postgres", "./postgres/init", "./redis", "./seeds/data", "./seeds/project"}
 
 
-@pytest.mark.parametrize("path", [path for path in FRAGMENTS if "seeded" not in path.name], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.name)
 def test_no_mount_begins_at_what_a_notebook_can_move(path: Path) -> None:
     """A folder below work/ could be a link to another one by the time when the engine resolves it."""
     found = yaml.safe_load(path.read_text())
