@@ -139,10 +139,10 @@ done
 sed -i 's/^chmod 400 "$key"/chown mongodb "$key"; chmod 400 "$key"/; s/^bash .slipway.initiate.sh/sleep infinity/' mongo/start.sh
 sed -i 's/test: .CMD-SHELL.*/test: [CMD, "true"]/' compose.mongo.yml
 sed -i '/_UID=/d' .env
-sudo rm -r /etc/slipway
+sudo rm -rf /etc/slipway
 docker compose up -d redis mongo postgres
 until docker exec slipway-mongo-1 bash -c '[ "$(bash /slipway/state.sh)" = primary ]'; do sleep 1; done
-docker exec slipway-mongo-1 sh -c 'rm -f /data/db/slipway_rights; mongosh --quiet local --eval "
+docker exec --user mongodb slipway-mongo-1 sh -c 'rm -f /data/db/slipway_rights; mongosh --quiet local --eval "
   db.auth({user: \"__system\", pwd: require(\"fs\").readFileSync(\"/dev/shm/mongo.key\", \"utf8\"), mechanism: \"SCRAM-SHA-256\"});
   db.getSiblingDB(\"admin\").updateUser(\"slipway\", {roles: [\"root\"]});"'
 docker exec slipway-redis-1 sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set kept yes'
