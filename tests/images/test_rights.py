@@ -170,7 +170,8 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
     """Killed again and again meanwhile; in the end all is slipway's, and the fingerprint is what it was."""
     old = server(old=True)
     old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql", PGOPTIONS=OPTIONS)
-    verifier = old.out("psql", "-XAtqU", "slipway", "-d", "postgres", "-c", "SELECT rolpassword FROM pg_authid WHERE oid = 10")
+    query = "SELECT rolpassword FROM pg_authid WHERE oid = 10"
+    verifier = old.out("psql", "-XAtqU", "slipway", "-d", "postgres", "-c", query, PGOPTIONS=OPTIONS)
     before = taken(tmp_path, postgres=old)["postgres"]
     new = server(wait=False)
     for seconds in (0.3, 0.8, 1.1, 1.4, 1.7):

@@ -173,22 +173,27 @@ def test_postgresql_is_made_from_the_projects_files_only_where_there_are_some(tm
     services = ["jupyter", "postgres"]
     plain = composed(tmp_path / "plain", project(services))["services"]["postgres"]
     seeded = composed(tmp_path / "seeded", project(services, stack_seed_digest="0" * 64))["services"]["postgres"]
-    assert plain.get("entrypoint") is None
-    assert seeded["entrypoint"] == ["sh", "/slipway/start.sh"]
+    assert plain["entrypoint"] == seeded["entrypoint"] == ["sh", "/slipway/start.sh"]
     assert seeded["command"] == plain["command"]
-    own = {mount["target"]: mount for mount in seeded["volumes"] if mount not in plain["volumes"]}
-    here = {target: Path(mount["source"]).relative_to((tmp_path / "seeded").resolve()) for target, mount in own.items()}
-    assert here == {
-        "/slipway": Path("postgres"),
-        "/docker-entrypoint-initdb.d": Path("postgres/init"),
-        "/project": Path("work/docker/postgres"),
-        "/data": Path("work/data"),
-    }
-    assert all(mount["read_only"] for mount in own.values())
+    mounts = {}
+    for name, made in {"plain": plain, "seeded": seeded}.items():
+        binds = [mount for mount in made["volumes"] if mount["type"] == "bind"]
+        assert all(mount["read_only"] for mount in binds)
+        mounts[name] = {mount["target"]: str(Path(mount["source"]).relative_to((tmp_path / name).resolve())) for mount in binds}
+    assert mounts["plain"] == {"/slipway": "postgres", "/docker-entrypoint-initdb.d": "postgres/init"}
+    # Never what lies in work/, which a notebook may replace by a link.
+    assert mounts["seeded"] == mounts["plain"] | {"/project": "seeds/project", "/data": "seeds/data"}
     # Whatever it starts with, its data lie in the volume.
-    assert [mount for mount in plain["volumes"] if mount in seeded["volumes"]] == plain["volumes"]
+    data = [[mount["target"] for mount in made["volumes"] if mount["type"] == "volume"] for made in (plain, seeded)]
+    assert data == [["/var/lib/postgresql/data"]] * 2
     for path in ("postgres/start.sh", "postgres/init/project.sh"):
         assert (ROLE / "files" / "compose" / path).is_file()
+
+
+def test_postgresqls_role_is_a_superuser_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    for asked, said in ((False, ""), (True, "true")):
+        made = composed(tmp_path / str(asked), project(["jupyter", "postgres"], stack_postgres_superuser=asked))
+        assert made["services"]["postgres"]["environment"]["SLIPWAY_SUPERUSER"] == said
 
 
 def test_stacks_share_an_image_until_one_adds_something() -> None:
