@@ -43,7 +43,12 @@ def test_every_service_runs_from_its_first_process_as_a_user_without_rights(name
 
 
 #: Of what a fragment may mount; each is the user ubuntu's, and work/ alone can be written to from a container.
-SOURCES = {"./work", "./secrets", "./batch", "./mongo", "./postgres", "./postgres/init", "./redis", "./seeds/data", "./seeds/project"}
+SOURCES = {
+    "./work",
+    *("./secrets", "./secrets_monitor"),
+    *("./batch", "./mongo", "./postgres", "./postgres/init", "./redis"),
+    *("./seeds/data", "./seeds/project"),
+}
 
 
 @pytest.mark.parametrize("path", FRAGMENTS, ids=lambda path: path.name)
