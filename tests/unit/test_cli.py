@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from slipway import cli
+from slipway import arguments, cli
 from slipway.cli import main
 from tests.conftest import PROJECT
 
@@ -21,6 +22,23 @@ def test_without_an_environment_one_line_names_the_command_that_makes_it(tmp_pat
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert "make .venv" in done.stderr
+
+
+def test_a_python_whose_starter_sets_variables_is_entered_once(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / "orchestrate.py", tmp_path)
+    (tmp_path / "slipway").symlink_to(PROJECT / "slipway")
+    starter = tmp_path / ".venv" / "bin" / "python"
+    starter.parent.mkdir(parents=True)
+    # As Nix' is: of 20 starts the last would end the test.
+    starter.write_text(
+        f"#!/bin/sh\necho x >>{tmp_path}/starts\n[ $(wc -l <{tmp_path}/starts) -lt 20 ] || exit 9\n"
+        f'export PYTHONNOUSERSITE=true VIRTUAL=1\nexec {sys.executable} -c "import sys; sys.prefix = {str(tmp_path / ".venv")!r}; '
+        "sys.argv = sys.argv[1:]; import runpy; sys.path.insert(0, '.'); runpy.run_path(sys.argv[0], run_name='__main__')\" \"$@\"\n"
+    )
+    starter.chmod(0o755)
+    done = subprocess.run([sys.executable, "orchestrate.py", "upp"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "'upp' cannot be used" in done.stderr) == (2, True)
+    assert (tmp_path / "starts").read_text() == "x\n"
 
 
 @pytest.mark.parametrize(
@@ -88,3 +106,7 @@ def test_what_the_project_does_not_have_is_refused_before_the_machine_is_asked(
     printed = capsys.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
+
+
+def test_logs_may_begin_with_what_comes() -> None:
+    assert arguments.parse(["logs", "--tail", "0", "--follow"]).tail == 0
