@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway import arguments, cli
+from slipway import arguments, cli, lock, unfinished
 from slipway.cli import main
 from tests.conftest import PROJECT
 
@@ -110,3 +111,14 @@ def test_what_the_project_does_not_have_is_refused_before_the_machine_is_asked(
 
 def test_logs_may_begin_with_what_comes() -> None:
     assert arguments.parse(["logs", "--tail", "0", "--follow"]).tail == 0
+
+
+@pytest.mark.parametrize(("parent", "expected"), [(0, 1), (1, 1), (2, 0)])
+def test_the_first_process_of_a_container_waits_for_its_keepers(parent: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[Path] = []
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    monkeypatch.setattr(lock, "given_back", waits.append)
+    monkeypatch.setitem(cli._COMMANDS, "status", lambda _: 3)
+    monkeypatch.setattr(unfinished, "first", lambda options, command: command(options))
+    assert main(["status"]) == 3
+    assert len(waits) == expected

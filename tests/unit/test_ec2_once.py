@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from botocore.exceptions import ClientError
 
-from slipway import lock
+from slipway import keeper, lock
 from slipway.callback.slipway_lock import holder
 from tests.conftest import PROJECT
 from tests.modules import load
@@ -243,16 +245,57 @@ def test_the_keeper_gives_the_lock_back_when_every_process_of_the_command_has_en
     path = tmp_path / "x.lock"
     with lock.held(path, "a test"):
         mine = holder(path, lock.note(path))
-        keeper = subprocess.Popen([sys.executable, str(PROJECT / "slipway" / "keeper.py")], stdin=subprocess.PIPE, text=True)
-        assert keeper.stdin
-        with keeper.stdin as stdin:
+        process = subprocess.Popen([sys.executable, str(PROJECT / "slipway" / "keeper.py")], stdin=subprocess.PIPE, text=True)
+        assert process.stdin
+        with process.stdin as stdin:
             json.dump({"lock": str(path), "id": mine["id"], "connection": connection}, stdin)
         with pytest.raises(subprocess.TimeoutExpired):
-            keeper.wait(timeout=1)
+            process.wait(timeout=1)
         assert Answers.asked == []
-    assert keeper.wait(timeout=60) == 0
+        # Another command's is not waited for.
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "locks").symlink_to(tmp_path)
+        lock.given_back(tmp_path / "state", seconds=60)
+        assert process.poll() is None
+    # A wrapper that is a container's first process waits.
+    lock.given_back(tmp_path / "state", seconds=60)
+    assert len(Answers.asked) == 2
+    assert process.wait(timeout=60) == 0
     server.shutdown()
     assert [mine["id"] in Answers.asked[0], "DeleteSecurityGroup" in Answers.asked[1], "sg-1" in Answers.asked[1]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "endpoint", "asked"),
+    [
+        ([True], "", 1),
+        ([False, True], "", 2),
+        # No command took it, or gave it back by itself.
+        ([False] * 9, "", 3),
+        # No network for some minutes; in the lab, for ever.
+        ([None, None, None, None, True], "", 5),
+        ([None] * 9, "", 6),
+        ([None] * 9, "http://127.0.0.1:1", 3),
+    ],
+)
+def test_how_often_the_keeper_asks(
+    answers: list[bool | None], endpoint: str, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool | None] = []
+
+    def give_back(*_: Any) -> bool:
+        told.append(answers[len(told)])
+        if told[-1] is None:
+            raise OSError
+        return told[-1]
+
+    # Its lock's file is gone, as a checkout is that was removed.
+    given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1", "endpoint_url": endpoint}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
+    monkeypatch.setattr(keeper, "give_back", give_back)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    keeper.main()
+    assert len(told) == asked
 
 
 def test_a_command_is_one_holder_in_all_of_its_plays_and_another_one_is_not(tmp_path: Path) -> None:

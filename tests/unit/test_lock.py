@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible import context
 
 from slipway import lock
 from slipway.callback import slipway_lock
@@ -131,7 +132,7 @@ def test_which_plays_keep_other_computers_out(playbook: str, expected: list[str]
     took: list[str] = []
     monkeypatch.setattr(slipway_lock.CallbackModule, "_take", lambda *_: took.append("here"))
     monkeypatch.setattr(slipway_lock.CallbackModule, "_keep", lambda *_: took.append("in EC2"))
-    monkeypatch.setattr(slipway_lock.context, "CLIARGS", {})
+    monkeypatch.setattr(context, "CLIARGS", {})
     callback = slipway_lock.CallbackModule()
     callback._playbook = playbook
     callback.v2_playbook_on_play_start(None)

@@ -70,7 +70,9 @@ def launch(client: Any, asked: dict[str, Any], module: AnsibleAWSModule) -> str:
     """Launch the instance, or find the one that was launched; return its id."""
     group = seen(lambda: _group(client, asked["resource"]))
     if group is None:
-        module.fail_json(msg=f"EC2 does not show the security group {asked['resource']}, which was just made. Nothing was launched.", exit_code=4)
+        module.fail_json(
+            msg=f"EC2 does not show the security group {asked['resource']}, which was just made. Nothing was launched.", exit_code=4
+        )
     wanted = request(asked, group["GroupId"])
     try:
         instance = client.run_instances(**wanted, aws_retry=True)["Instances"][0]

@@ -92,7 +92,8 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
     why = (instance or {}).get("StateReason", {}).get("Message", "")
     return (
         f"{known} of the machine {name} was terminated outside of this project{f' ({plain(why)})' if why else ''}, and its disk with all "
-        f"data is gone. Nothing was made in its place. To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
+        f"data is gone. Nothing was made in its place. To begin again: python orchestrate.py destroy {name}, then the same with up; "
+        f"both with the options of this command."
     )
 
 
