@@ -121,7 +121,7 @@ class CallbackModule(CallbackBase):
             told.seek(0)
             nowhere = subprocess.DEVNULL
             # Of a session of its own: neither Ctrl-C nor a terminal that is closed ends it.
-            command = [sys.executable, str(PROJECT / "slipway" / "keeper.py")]
+            command = [sys.executable, "-P", str(PROJECT / "slipway" / "keeper.py")]
             subprocess.Popen(command, stdin=told, stdout=nowhere, stderr=nowhere, env=clean, start_new_session=True)
 
 
