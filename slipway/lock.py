@@ -131,8 +131,10 @@ def given_back(state: Path, seconds: float = 15) -> None:
     for marker in (state / "locks").glob("*.keeper"):
         held = marker.with_suffix(".lock")
         if held.exists() and _is_held(held):
-            # Of another command, which goes on.
-            continue
+            # Of another command, which goes on; but for a moment a keeper has it itself.
+            time.sleep(0.2)
+            if _is_held(held):
+                continue
         with marker.open("rb") as file:
             while time.monotonic() < deadline:
                 try:
