@@ -171,7 +171,7 @@ def parser() -> Parser:
         "--project", type=words.STACK, metavar="PROJECT", help="a project's folder, or its name on the machine, for its services"
     )
     logs.add_argument("service", nargs="*", type=words.SERVICE, metavar="SERVICE", help="which services (default: all)")
-    logs.add_argument("--tail", type=words.whole(1, 1_000_000), metavar="N", help="lines of each (default: 100)")
+    logs.add_argument("--tail", type=words.whole(0, 1_000_000), metavar="N", help="lines of each (default: 100)")
     logs.add_argument("--follow", action="store_true", help="go on until interrupted")
     top = add("top", "what each service uses just now of the machine's processors and of its memory limit")
     top.add_argument("--interval", type=words.number(0.5, 3600, " of seconds"), metavar="SECONDS", help="how often to look (default: 2)")

@@ -15,6 +15,7 @@ from slipway import (
     burst,
     lab,
     listing,
+    lock,
     machine,
     measure,
     plays,
@@ -25,7 +26,7 @@ from slipway import (
     top,
     unfinished,
 )
-from slipway.model import Exit, RefusalError, Result
+from slipway.model import STATE, Exit, RefusalError, Result
 from slipway.render import Progress
 
 
@@ -47,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
         return Exit.DONE
     except (KeyboardInterrupt, EOFError):
         return plays.refused(options, "Interrupted. The same command again finishes the job.", Exit.FAILED)
+    finally:
+        # With the first process of a container, or of a service, all others are killed, and its keeper would give nothing back.
+        if os.getppid() <= 1:
+            lock.given_back(STATE)
 
 
 def _locked(options: argparse.Namespace) -> AbstractContextManager[object]:

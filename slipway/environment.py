@@ -76,7 +76,8 @@ def clean(shell: Mapping[str, str], usable: Callable[[str], bool] = usable) -> d
         ours |= {name: shell[name] for name in _OF_HOST if name in shell}
     # A proxy knows nothing of this computer's loopback, where the lab and the tunnels are.
     given = f"{shell.get('no_proxy', '')},{shell.get('NO_PROXY', '')}".replace(" ", ",").split(",")
-    direct = ",".join(dict.fromkeys([*filter(None, given), *_LOOPBACK]))
+    # An asterisk means every host if it stands alone, and is no host's name in a list.
+    direct = "*" if "*" in given else ",".join(dict.fromkeys([*filter(None, given), *_LOOPBACK]))
     # Ansible refuses to start without a UTF-8 locale; what programs say is read in English.
     return ours | {"NO_PROXY": direct, "no_proxy": direct, "LC_ALL": "C.UTF-8"}
 

@@ -20,18 +20,28 @@ from typing import Any
 
 #: EC2 may not show for some seconds what was just made; and a command may have given it back by itself, or taken none.
 _WAITS = (0, 2, 8)
+#: This computer may have no network just now. Not in the lab: one that was removed meanwhile does not answer any more.
+_LATER = (30, 120, 600)
 
 
 def main() -> None:
     """Wait, and give it back."""
     told = json.load(sys.stdin)
-    with Path(told["lock"]).open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    for seconds in _WAITS:
-        time.sleep(seconds)
-        # A lab that was removed meanwhile does not answer any more.
-        with suppress(Exception):
-            if give_back(told["connection"], told["id"]):
+    path, connection = Path(told["lock"]), told["connection"]
+    with path.with_suffix(".keeper").open("a") as marker:
+        # For a wrapper that must not end before (`lock.given_back`).
+        fcntl.flock(marker, fcntl.LOCK_SH)
+        # A file that is gone is held by no command that counts.
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        missed = 0
+        for seconds in (*_WAITS, *(() if connection.get("endpoint_url") else _LATER)):
+            time.sleep(seconds)
+            with suppress(Exception):
+                if give_back(connection, told["id"]):
+                    return
+                missed += 1
+            if missed == len(_WAITS):
                 return
 
 

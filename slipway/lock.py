@@ -125,6 +125,25 @@ def note(lock: Path) -> dict[str, str]:
     return {key: str(found[key]) for key in ("command", "pid", "since")}
 
 
+def given_back(state: Path, seconds: float = 15) -> None:
+    """Wait until the keepers (slipway/keeper.py) of commands that have ended have ended too, for so long at most."""
+    deadline = time.monotonic() + seconds
+    for marker in (state / "locks").glob("*.keeper"):
+        held = marker.with_suffix(".lock")
+        if held.exists() and _is_held(held):
+            # Of another command, which goes on; but for a moment a keeper has it itself.
+            time.sleep(0.2)
+            if _is_held(held):
+                continue
+        with marker.open("rb") as file:
+            while time.monotonic() < deadline:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    time.sleep(0.1)
+
+
 def _holders(lock: Path) -> str:
     """The commands that have it; of the lab's, also those that work on one of its machines."""
     locks = [lock]

@@ -36,8 +36,9 @@ sys.path.insert(0, str(PROJECT))
 from slipway import lock  # the project is no installed package
 
 READING = ("advise.yml", "find.yml", "runs.yml", "status.yml")
-#: The first ends the lock of another command, and the second only starts the lab: they take it on this computer alone.
-HERE_ALONE = ("unlock.yml", "lab.yml")
+#: The first ends the lock of another command; the others only start the lab, or open a tunnel, which is of this computer. They take it on
+#: this computer alone: the way to a machine does not wait for the end of another computer's command.
+HERE_ALONE = ("unlock.yml", "lab.yml", "open.yml")
 REFUSED, FAILED = 3, 4
 #: Names the command to the role ec2_instance.
 HOLDER = "SLIPWAY_HOLDER"
@@ -120,7 +121,7 @@ class CallbackModule(CallbackBase):
             told.seek(0)
             nowhere = subprocess.DEVNULL
             # Of a session of its own: neither Ctrl-C nor a terminal that is closed ends it.
-            command = [sys.executable, str(PROJECT / "slipway" / "keeper.py")]
+            command = [sys.executable, "-P", str(PROJECT / "slipway" / "keeper.py")]
             subprocess.Popen(command, stdin=told, stdout=nowhere, stderr=nowhere, env=clean, start_new_session=True)
 
 

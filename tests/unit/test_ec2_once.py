@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from botocore.exceptions import ClientError
 
-from slipway import lock
+from slipway import keeper, lock
 from slipway.callback.slipway_lock import holder
 from tests.conftest import PROJECT
 from tests.modules import load
 
 once = load("ec2_once")
 acts = load("ec2_lock")
+_SPEC = importlib.util.spec_from_file_location("ec2_launch", PROJECT / "roles" / "ec2_instance" / "library" / "ec2_launch.py")
+assert _SPEC
+assert _SPEC.loader
+launches = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(launches)
 
 MINE = once.Holder("a1", "desk", "boot 1", "/home/me/slipway/.slipway/locks/lab-1.lock", "orchestrate.py up", "2026-05-01T12:00:00+00:00")
 #: What was found in EC2 -> what it is for the command MINE, which has its own file.
@@ -99,6 +108,53 @@ def test_a_token_whose_instance_is_gone_makes_nothing(found: dict[str, Any] | No
     said = once.spent("x", found)
     assert said.startswith(named) or f"The instance {named} " in said
     assert "destroy x" in said
+
+
+def test_ec2s_own_reason_is_told() -> None:
+    why = {"StateReason": {"Code": "Client.InvalidKMSKey", "Message": "Client.InvalidKMSKey: the key is disabled"}}
+    assert "outside of this project (Client.InvalidKMSKey: the key is disabled)" in once.spent("x", instance(1, "terminated") | why)
+
+
+class Late:
+    """EC2 shortly after something was made: what it does not show at first."""
+
+    def __init__(self, used: str = "", late: int = 2) -> None:
+        self.used, self.late, self.asked = used, late, 0
+
+    def _shown(self) -> bool:
+        self.asked += 1
+        return self.asked > self.late
+
+    def describe_security_groups(self, **_: Any) -> dict[str, Any]:
+        return {"SecurityGroups": [{"GroupId": "sg-1"}] if self.used or self._shown() else []}
+
+    def run_instances(self, **_: Any) -> dict[str, Any]:
+        if self.used:
+            raise ClientError({"Error": {"Code": self.used, "Message": ""}}, "RunInstances")
+        return {"Instances": [instance(1, "pending")]}
+
+    def get_paginator(self, _: str) -> Late:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        found = [instance(1, launch=once.token("x", "sg-1"))] if self._shown() else []
+        return [{"Reservations": [{"Instances": found}]}]
+
+
+class Refused:
+    def fail_json(self, msg: str, exit_code: int) -> None:
+        raise SystemExit(f"{exit_code} {msg}")
+
+
+@pytest.mark.parametrize("used", ["", "IdempotentParameterMismatch"])
+def test_what_ec2_shows_late_is_waited_for(used: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launches, "PAUSE_SECONDS", 0)
+    asked = {"name": "x", "resource": "slipway-x", "instance_type": "t2.micro", "disk_gib": 20, "tags": {"slipway": "x"}}
+    asked |= {"image": {"image_id": "ami-1", "root_device_name": "/dev/sda1"}}
+    assert launches.launch(Late(used), asked, Refused()) == "i-1"
+    # At last it is a refusal, and no traceback.
+    with pytest.raises(SystemExit, match="3 An instance" if used else "4 EC2 does not show the security group slipway-x"):
+        launches.launch(Late(used, late=99), asked, Refused())
 
 
 OURS, THEIRS = "ssh-ed25519 AAAAC3Nz one", "ssh-ed25519 BBBBC3Nz two"
@@ -189,16 +245,57 @@ def test_the_keeper_gives_the_lock_back_when_every_process_of_the_command_has_en
     path = tmp_path / "x.lock"
     with lock.held(path, "a test"):
         mine = holder(path, lock.note(path))
-        keeper = subprocess.Popen([sys.executable, str(PROJECT / "slipway" / "keeper.py")], stdin=subprocess.PIPE, text=True)
-        assert keeper.stdin
-        with keeper.stdin as stdin:
+        process = subprocess.Popen([sys.executable, str(PROJECT / "slipway" / "keeper.py")], stdin=subprocess.PIPE, text=True)
+        assert process.stdin
+        with process.stdin as stdin:
             json.dump({"lock": str(path), "id": mine["id"], "connection": connection}, stdin)
         with pytest.raises(subprocess.TimeoutExpired):
-            keeper.wait(timeout=1)
+            process.wait(timeout=1)
         assert Answers.asked == []
-    assert keeper.wait(timeout=60) == 0
+        # Another command's is not waited for.
+        (tmp_path / "state").mkdir()
+        (tmp_path / "state" / "locks").symlink_to(tmp_path)
+        lock.given_back(tmp_path / "state", seconds=60)
+        assert process.poll() is None
+    # A wrapper that is a container's first process waits.
+    lock.given_back(tmp_path / "state", seconds=60)
+    assert len(Answers.asked) == 2
+    assert process.wait(timeout=60) == 0
     server.shutdown()
     assert [mine["id"] in Answers.asked[0], "DeleteSecurityGroup" in Answers.asked[1], "sg-1" in Answers.asked[1]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "endpoint", "asked"),
+    [
+        ([True], "", 1),
+        ([False, True], "", 2),
+        # No command took it, or gave it back by itself.
+        ([False] * 9, "", 3),
+        # No network for some minutes; in the lab, for ever.
+        ([None, None, None, None, True], "", 5),
+        ([None] * 9, "", 6),
+        ([None] * 9, "http://127.0.0.1:1", 3),
+    ],
+)
+def test_how_often_the_keeper_asks(
+    answers: list[bool | None], endpoint: str, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool | None] = []
+
+    def give_back(*_: Any) -> bool:
+        told.append(answers[len(told)])
+        if told[-1] is None:
+            raise OSError
+        return told[-1]
+
+    # Its lock's file is gone, as a checkout is that was removed.
+    given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1", "endpoint_url": endpoint}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
+    monkeypatch.setattr(keeper, "give_back", give_back)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    keeper.main()
+    assert len(told) == asked
 
 
 def test_a_command_is_one_holder_in_all_of_its_plays_and_another_one_is_not(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,13 @@ def test_a_command_is_run_in_it_by_any_python(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=PROJECT, env=odd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {line.partition("=")[0] for line in done.stdout.splitlines()} == {"PATH", "HOME", *DIRECT}
+
+
+@pytest.mark.parametrize("given", ["*", "*,example.org", " * "])
+def test_a_user_who_wants_no_proxy_at_all_has_none(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = environment.clean({"https_proxy": "http://proxy:3128", "NO_PROXY": given})
+    assert environment.clean(ours) == ours
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, ours[name])
+    assert urllib.request.proxy_bypass("ec2.us-east-1.amazonaws.com")
+    assert urllib.request.proxy_bypass("127.0.0.1")

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible import context
 
 from slipway import lock
+from slipway.callback import slipway_lock
 from tests.conftest import PROJECT
 
 HOLD = "import sys, time; from pathlib import Path; from slipway import lock\nwith lock.held(Path(sys.argv[1]), 'a test'):\n"
@@ -114,3 +116,24 @@ def test_who_wants_it_alone_waits_for_the_first_to_end(tmp_path: Path) -> None:
     with lock.alone(path, waiting):
         pass
     assert waited == [None]
+
+
+@pytest.mark.parametrize(
+    ("playbook", "expected"),
+    [
+        ("deploy.yml", ["here", "in EC2"]),
+        # What only this computer has, and what ends another command's lock.
+        ("open.yml", ["here"]),
+        ("unlock.yml", ["here"]),
+        ("status.yml", []),
+    ],
+)
+def test_which_plays_keep_other_computers_out(playbook: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    took: list[str] = []
+    monkeypatch.setattr(slipway_lock.CallbackModule, "_take", lambda *_: took.append("here"))
+    monkeypatch.setattr(slipway_lock.CallbackModule, "_keep", lambda *_: took.append("in EC2"))
+    monkeypatch.setattr(context, "CLIARGS", {})
+    callback = slipway_lock.CallbackModule()
+    callback._playbook = playbook
+    callback.v2_playbook_on_play_start(None)
+    assert took == expected

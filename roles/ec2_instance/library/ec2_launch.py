@@ -29,6 +29,7 @@ instance_id: {type: str, returned: always, description: The machine's instance.}
 
 import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.ec2_once import launched, spent, token
@@ -42,6 +43,9 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says what is missing.
 #: The token was used: for another request, or by an instance that is gone.
 USED = ("IdempotentParameterMismatch", "IdempotentInstanceTerminated")
 PAUSE_SECONDS = 2
+#: EC2 may not show for some seconds what was just made: the group, the key pair, or the instance of another call.
+TRIES = 8
+UNSEEN = ["InvalidGroup.NotFound", "InvalidKeyPair.NotFound"]
 
 
 def request(asked: dict[str, Any], group_id: str) -> dict[str, Any]:
@@ -64,21 +68,45 @@ def request(asked: dict[str, Any], group_id: str) -> dict[str, Any]:
 
 def launch(client: Any, asked: dict[str, Any], module: AnsibleAWSModule) -> str:
     """Launch the instance, or find the one that was launched; return its id."""
-    groups = [{"Name": "group-name", "Values": [asked["resource"]]}]
-    [group] = client.describe_security_groups(Filters=groups, aws_retry=True)["SecurityGroups"]
+    group = seen(lambda: _group(client, asked["resource"]))
+    if group is None:
+        module.fail_json(
+            msg=f"EC2 does not show the security group {asked['resource']}, which was just made. Nothing was launched.", exit_code=4
+        )
     wanted = request(asked, group["GroupId"])
     try:
         instance = client.run_instances(**wanted, aws_retry=True)["Instances"][0]
     except ClientError as refusal:
         if refusal.response["Error"]["Code"] not in USED:
             raise
-        ours = [{"Name": "tag:slipway", "Values": [asked["name"]]}]
-        pages = client.get_paginator("describe_instances").paginate(Filters=ours)
-        instance = launched((item for page in pages for each in page["Reservations"] for item in each["Instances"]), wanted["ClientToken"])
+        instance = seen(lambda: _launched(client, asked["name"], wanted["ClientToken"]))
     why = spent(asked["name"], instance)
     if why:
         module.fail_json(msg=why, exit_code=3)
     return str(instance["InstanceId"])
+
+
+def seen(look: Callable[[], Any]) -> Any:
+    """What EC2 shows, or none if it shows nothing after some seconds."""
+    for tried in range(TRIES):
+        if tried:
+            time.sleep(PAUSE_SECONDS)
+        if found := look():
+            return found
+    return None
+
+
+def _group(client: Any, name: str) -> dict[str, Any] | None:
+    """The machine's own security group."""
+    filters = [{"Name": "group-name", "Values": [name]}]
+    found = client.describe_security_groups(Filters=filters, aws_retry=True)["SecurityGroups"]
+    return found[0] if found else None
+
+
+def _launched(client: Any, name: str, wanted: str) -> Any:
+    """The machine's instance that was launched by this token."""
+    pages = client.get_paginator("describe_instances").paginate(Filters=[{"Name": "tag:slipway", "Values": [name]}])
+    return launched((item for page in pages for each in page["Reservations"] for item in each["Instances"]), wanted)
 
 
 def wait(client: Any, instance_id: str, seconds: int) -> str | None:
@@ -112,7 +140,8 @@ def main() -> None:
             "timeout": {"type": "int", "default": 600},
         },
     )
-    client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
+    again = AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20, catch_extra_error_codes=UNSEEN)
+    client = module.client("ec2", retry_decorator=again)
     try:
         instance_id = launch(client, module.params, module)
         why = wait(client, instance_id, module.params["timeout"])

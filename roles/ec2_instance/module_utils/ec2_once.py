@@ -88,9 +88,12 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
     if instance and instance["State"]["Name"] in LIVING:
         return None
     known = f"The instance {instance['InstanceId']}" if instance else "An instance"
+    # `Client.UserInitiatedShutdown: User initiated shutdown`, or why EC2 itself ended it.
+    why = (instance or {}).get("StateReason", {}).get("Message", "")
     return (
-        f"{known} of the machine {name} was terminated outside of this project, and its disk with all data is gone. Nothing was made in "
-        f"its place. To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
+        f"{known} of the machine {name} was terminated outside of this project{f' ({plain(why)})' if why else ''}, and its disk with all "
+        f"data is gone. Nothing was made in its place. To begin again: python orchestrate.py destroy {name}, then the same with up; "
+        f"both with the options of this command."
     )
 
 
