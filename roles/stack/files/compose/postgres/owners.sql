@@ -91,7 +91,7 @@ SELECT count(*) AS slipway_count FROM slipway_objects WHERE owner = 10 AND NOT s
 
 -- Owners: the table, then the schema that it is in, or the other way round, as a superuser may.
 SELECT format('ALTER %s %s OWNER TO %s', replace(kind, 'FOREIGN SERVER', 'SERVER'), name, CASE WHEN stays THEN 'slipway_superuser' ELSE 'slipway' END)
-FROM slipway_objects WHERE CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+FROM slipway_objects WHERE kind <> 'LARGE OBJECT' AND CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
 -- In PostgreSQL 15 ALTER TYPE leaves these behind: the multiranges of ranges.
 WITH given AS (
   UPDATE pg_type t SET typowner = o.typowner
@@ -155,4 +155,8 @@ WITH given AS (
 INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
 SELECT d.oid, 'pg_extension'::regclass, given.oid, 0, 'pg_authid'::regclass, :slipway_oid, 'o' FROM given, pg_database d WHERE d.datname = current_database();
 COMMIT;
+-- Of these there may be a million, and one transaction would hold a lock for each: there is no room for so many. What is cut off goes on.
+SET session_replication_role = replica;
+SET synchronous_commit = off;
+SELECT format('ALTER LARGE OBJECT %s OWNER TO slipway', oid) FROM pg_largeobject_metadata WHERE lomowner = 10 \gexec
 SELECT format('PostgreSQL: in database %s slipway owns %s more objects.', quote_ident(current_database()), :slipway_count) WHERE :slipway_count > 0;
