@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from tests.conftest import PROJECT
+from tests.modules import load
 
+load("stack_engine")
 ROLE = PROJECT / "roles" / "stack"
 SPEC = importlib.util.spec_from_file_location("stack_look", ROLE / "library" / "stack_look.py")
 assert SPEC and SPEC.loader
