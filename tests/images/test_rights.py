@@ -128,9 +128,16 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
     volume = client.volumes.create(labels={"slipway.test": "1"})
     made: list[Box] = []
 
-    def run(old: bool = False, scripts: dict[str, str] | None = None, wait: bool = True, **environment: str) -> Box:
+    def run(old: bool = False, scripts: dict[str, str] | None = None, wait: bool = True, uid: int = 0, **environment: str) -> Box:
         for box in made:
             box.container.stop(timeout=20)
+        who: dict[str, Any] = LEAST
+        if uid:
+            # As Compose and the role have it: a user without a name, to whom the volume was given.
+            who = {"cap_drop": ["ALL"], "user": f"{uid}:{uid}"}
+            mounted = {"volumes": [f"{volume.name}:{DATA}"], "entrypoint": ["chown", "-R", f"{uid}:{uid}", DATA]}
+            made.append(start("postgres", **mounted))
+            assert made[-1].exit_code() == 0
         files = {f"/slipway/{path.name}": (path.read_text(), 0o644) for path in HERE.iterdir() if path.is_file()}
         files |= {"/run/secrets/postgres_password": (PASSWORD, 0o444), "/old.sql": (OLD, 0o444)}
         files |= {f"/project/{name}": (text, 0o644) for name, text in (scripts or {}).items()}
@@ -140,7 +147,7 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
         names |= {"POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"} | environment
         entry = {} if old else {"entrypoint": ["sh", "/slipway/start.sh"]}
         command = COMMAND[:3] if old else COMMAND
-        box = start("postgres", *command, files=files, environment=names, volumes=[f"{volume.name}:{DATA}"], **entry, **LEAST)
+        box = start("postgres", *command, files=files, environment=names, volumes=[f"{volume.name}:{DATA}"], **entry, **who)
         made.append(box)
         return box.wait("pg_isready", "-h", "127.0.0.1") if wait else box
 
@@ -193,6 +200,17 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
     assert slipway(new, "DROP SCHEMA shop CASCADE; DROP OWNED BY slipway CASCADE; SELECT 1")[0] == 0
     bob = ("psql", "-XAtqw", "-U", "bob", "-h", address(new), "-d", "slipway", "-c", "SELECT 1")
     assert new.run(*bob, PGPASSWORD="bobbobbobbobbob") == (0, "1")
+
+
+def test_an_earlier_volume_becomes_that_of_a_user_without_a_name(server: Callable[..., Box]) -> None:
+    """With more large objects than a transaction has room for their locks."""
+    old = server(old=True)
+    # Each a transaction of its own: the old server has no room for all their locks either.
+    made = [word for _ in range(40) for word in ("-c", "SELECT count(lo_create(0)) FROM generate_series(1, 2000)")]
+    old.out("psql", "-XAtqU", "slipway", *made)
+    new = server(uid=1_900_000_003, wait=False).wait("pg_isready", "-h", "127.0.0.1", "-U", "slipway")
+    assert asked(new, ROLES).splitlines() == RIGHTS[2:]
+    assert asked(new, "SELECT lomowner::regrole, count(*) FROM pg_largeobject_metadata GROUP BY 1") == "slipway|80000"
 
 
 #: What slipway has after it as before.

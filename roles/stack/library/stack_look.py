@@ -72,6 +72,8 @@ from ansible.module_utils.stack_uids import of_stack
 #: Of a service that speaks TLS: the fingerprint of its certificate.
 CERTIFICATE = "slipway.certificate_sha256"
 SERVICE = "com.docker.compose.service"
+#: Where a secret may lie in a stack's folder: the monitor's in one of its own.
+SECRETS = ("secrets", "secrets_monitor")
 
 
 def service(container_id: str, memory: bool) -> dict[str, Any]:
@@ -162,9 +164,10 @@ def other(directory: str, secrets: Mapping[str, str]) -> list[str]:
     """Those of the secrets whose file in the folder says something else."""
     found = []
     for name, wanted in secrets.items():
-        with suppress(FileNotFoundError):
-            if Path(directory, "secrets", name).read_bytes() != wanted.encode():
-                found.append(name)
+        for place in SECRETS:
+            with suppress(FileNotFoundError):
+                if Path(directory, place, name).read_bytes() != wanted.encode():
+                    found.append(name)
     return found
 
 

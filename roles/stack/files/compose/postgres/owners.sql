@@ -17,6 +17,9 @@ FROM pg_proc p JOIN pg_init_privs i ON i.objoid = p.oid AND i.classoid = 'pg_pro
 WHERE p.oid < 16384 AND a.grantee <> 10 AND NOT EXISTS (SELECT FROM aclexplode(i.initprivs) b WHERE b.grantee = a.grantee) \gexec
 \endif
 SELECT oid AS slipway_oid FROM pg_authid WHERE rolname = 'slipway' \gset
+-- Since PostgreSQL 15, and 14.
+SELECT to_regclass('pg_publication_namespace') IS NOT NULL AS slipway_schemas,
+       EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'pg_range'::regclass AND attname = 'rngmultitypid') AS slipway_multiranges \gset
 CREATE TEMP TABLE slipway_objects ON COMMIT DROP AS
 WITH code (oid) AS (
   -- Functions that run as part of something else, also of a superuser's: in C their owner cannot change them.
@@ -78,9 +81,11 @@ WITH code (oid) AS (
   UNION ALL SELECT 'pg_event_trigger'::regclass, oid, 'EVENT TRIGGER', quote_ident(evtname), evtowner, NULL, true FROM pg_event_trigger WHERE oid >= 16384
   UNION ALL SELECT 'pg_language'::regclass, oid, 'LANGUAGE', quote_ident(lanname), lanowner, lanacl, NOT lanpltrusted FROM pg_language WHERE oid >= 16384
   UNION ALL
-  SELECT 'pg_publication'::regclass, oid, 'PUBLICATION', quote_ident(pubname), pubowner, NULL, puballtables OR pg_get_publication_schemas.found
-  FROM pg_publication p CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)) AS pg_get_publication_schemas (found)
-  WHERE oid >= 16384
+  SELECT 'pg_publication'::regclass, oid, 'PUBLICATION', quote_ident(pubname), pubowner, NULL, puballtables
+\if :slipway_schemas
+    OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid)
+\endif
+  FROM pg_publication p WHERE oid >= 16384
   UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 'FOREIGN SERVER', quote_ident(srvname), srvowner, srvacl, false FROM pg_foreign_server WHERE oid >= 16384
   UNION ALL SELECT 'pg_largeobject'::regclass, oid, 'LARGE OBJECT', oid::text, lomowner, lomacl, false FROM pg_largeobject_metadata
 )
@@ -91,7 +96,8 @@ SELECT count(*) AS slipway_count FROM slipway_objects WHERE owner = 10 AND NOT s
 
 -- Owners: the table, then the schema that it is in, or the other way round, as a superuser may.
 SELECT format('ALTER %s %s OWNER TO %s', replace(kind, 'FOREIGN SERVER', 'SERVER'), name, CASE WHEN stays THEN 'slipway_superuser' ELSE 'slipway' END)
-FROM slipway_objects WHERE CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+FROM slipway_objects WHERE kind <> 'LARGE OBJECT' AND CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+\if :slipway_multiranges
 -- In PostgreSQL 15 ALTER TYPE leaves these behind: the multiranges of ranges.
 WITH given AS (
   UPDATE pg_type t SET typowner = o.typowner
@@ -101,6 +107,7 @@ WITH given AS (
 )
 INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
 SELECT d.oid, 'pg_type'::regclass, given.oid, 0, 'pg_authid'::regclass, given.typowner, 'o' FROM given, pg_database d WHERE d.datname = current_database();
+\endif
 -- What it was given of other roles' objects.
 SELECT format('GRANT %s%s ON %s %s TO slipway%s', a.privilege_type, o.columns, o.what, o.name, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END),
        format('REVOKE %s%s ON %s %s FROM slipway_superuser', a.privilege_type, o.columns, o.what, o.name)
@@ -155,4 +162,8 @@ WITH given AS (
 INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
 SELECT d.oid, 'pg_extension'::regclass, given.oid, 0, 'pg_authid'::regclass, :slipway_oid, 'o' FROM given, pg_database d WHERE d.datname = current_database();
 COMMIT;
+-- Of these there may be a million, and one transaction would hold a lock for each: there is no room for so many. What is cut off goes on.
+SET session_replication_role = replica;
+SET synchronous_commit = off;
+SELECT format('ALTER LARGE OBJECT %s OWNER TO slipway', oid) FROM pg_largeobject_metadata WHERE lomowner = 10 \gexec
 SELECT format('PostgreSQL: in database %s slipway owns %s more objects.', quote_ident(current_database()), :slipway_count) WHERE :slipway_count > 0;

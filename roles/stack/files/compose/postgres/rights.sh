@@ -9,7 +9,11 @@ options="-c search_path=pg_catalog -c role=none -c row_security=off -c standard_
 options="$options -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off -c default_transaction_deferrable=off"
 options="$options -c default_transaction_isolation=read\\ committed -c transform_null_equals=off -c synchronous_commit=on -c jit=off"
 options="$options -c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic -c log_parameter_max_length_on_error=0"
-options="$options -c client_min_messages=warning -c lc_messages=C -c default_tablespace= -c temp_tablespaces="
+options="$options -c client_min_messages=warning -c lc_messages=C -c default_tablespace= -c temp_tablespaces= -c password_encryption=scram-sha-256"
+# An owner may set them for a database, and no start would come to its end.
+major="${PG_MAJOR:-0}" && major="${major%%.*}"
+[ "$major" -lt 14 ] || options="$options -c idle_session_timeout=0"
+[ "$major" -lt 17 ] || options="$options -c transaction_timeout=0"
 export PGHOST="$1" PGUSER=slipway_superuser PGDATABASE=postgres PGOPTIONS="$options" PGCLIENTENCODING=SQL_ASCII
 # None of these may lead elsewhere.
 unset PGHOSTADDR PGSERVICE PGPASSWORD PGSSLMODE PGTARGETSESSIONATTRS

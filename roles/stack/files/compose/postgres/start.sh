@@ -36,6 +36,22 @@ end() {
   as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" --mode=fast stop
 }
 
+# postgres --single wants a name of its user, and Compose's user has none: it gets one as the image gives it to initdb.
+single() {
+  if [ "$(id -u)" != 0 ] && ! getent passwd "$(id -u)" > /dev/null; then
+    names=/tmp/slipway_names
+    for wrapper in /usr/lib/*/libnss_wrapper.so /usr/lib/libnss_wrapper.so; do
+      [ ! -s "$wrapper" ] || break
+    done
+    rm -rf "$names"
+    mkdir -m 0700 "$names"
+    echo "postgres:x:$(id -u):$(id -g):PostgreSQL:$PGDATA:/bin/false" > "$names/passwd"
+    echo "postgres:x:$(id -g):" > "$names/group"
+    set -- env LD_PRELOAD="$wrapper" NSS_WRAPPER_PASSWD="$names/passwd" NSS_WRAPPER_GROUP="$names/group" "$@"
+  fi
+  as_server "$@"
+}
+
 give_rights() {
   rm -rf "$socket"
   as_server mkdir -m 0700 "$socket"
@@ -45,7 +61,7 @@ give_rights() {
     # No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
     end
     echo "PostgreSQL: the first superuser becomes slipway_superuser."
-    as_server postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic postgres < /slipway/rename.sql > /dev/null
+    single postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic postgres < /slipway/rename.sql > /dev/null
     begin
   fi
   as_server sh /slipway/rights.sh "$socket"
