@@ -246,9 +246,7 @@ def test_make_with_pips_settings_of_the_user(tmp_path: Path) -> None:
         "PIP_DRY_RUN": "1",
     }
     odd |= {"PYTHONHOME": "/nonexistent", "PYTHONPATH": "/nonexistent", "BASH_ENV": "/nonexistent", "PYTHONUSERBASE": "/x"}
-    done = subprocess.run(
-        ["make", ".venv", "PYTHON=/usr/bin/python3"], cwd=here, env=typed() | ways | odd, capture_output=True, text=True
-    )
+    done = subprocess.run(["make", ".venv", "PYTHON=/usr/bin/python3"], cwd=here, env=typed() | ways | odd, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     told = subprocess.run([here / ".venv" / "bin" / "ansible-playbook", "--version"], capture_output=True, text=True)
     assert told.stdout.startswith("ansible-playbook [core"), told.stderr
