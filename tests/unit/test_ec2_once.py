@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
@@ -26,11 +27,34 @@ from tests.modules import load
 
 once = load("ec2_once")
 acts = load("ec2_lock")
-_SPEC = importlib.util.spec_from_file_location("ec2_launch", PROJECT / "roles" / "ec2_instance" / "library" / "ec2_launch.py")
-assert _SPEC
-assert _SPEC.loader
-launches = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(launches)
+
+
+def module(name: str) -> ModuleType:
+    """One of the role's modules."""
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "roles" / "ec2_instance" / "library" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+launches, looks = module("ec2_launch"), module("ec2_look")
+
+
+class Asked:
+    """A module's parameters, for one look."""
+
+    def __init__(self, **params: str) -> None:
+        self.params = params
+
+    def client(self, *_: Any, **__: Any) -> None:
+        """None is asked."""
+
+
+def look(**params: str) -> Any:
+    return looks.Look(Asked(**params))
+
 
 MINE = once.Holder("a1", "desk", "boot 1", "/home/me/slipway/.slipway/locks/lab-1.lock", "orchestrate.py up", "2026-05-01T12:00:00+00:00")
 #: What was found in EC2 -> what it is for the command MINE, which has its own file.
@@ -183,6 +207,52 @@ OURS, THEIRS = "ssh-ed25519 AAAAC3Nz one", "ssh-ed25519 BBBBC3Nz two"
 )
 def test_whose_key_it_is(has_instance: bool, pair: str | None, here: str | None, expected: str) -> None:
     assert once.key_trouble(has_instance, pair, here) == expected
+
+
+SETTINGS = "Host *\n    HostKeyAlias i-0a1b2c3d4e5f60718\n"
+
+
+@pytest.mark.parametrize(
+    ("has_instance", "here", "settings", "expected"),
+    [
+        # Replaced on the host by hand: this folder works with that instance.
+        (True, THEIRS, SETTINGS, ""),
+        (True, None, SETTINGS, "missing"),
+        # Of another instance, or written by a command that only looked, with a key that was not EC2's.
+        (True, THEIRS, SETTINGS.replace("i-0a", "i-1a"), "other"),
+        (True, THEIRS, f"{once.UNCHECKED}\n{SETTINGS}", "other"),
+        (True, THEIRS, None, "other"),
+        (False, THEIRS, SETTINGS, "other"),
+    ],
+)
+def test_a_machine_that_this_folder_knows_is_not_refused_for_its_key(
+    has_instance: bool, here: str | None, settings: str | None, expected: str, tmp_path: Path
+) -> None:
+    if here is not None:
+        (tmp_path / "ssh_key").write_text("private")
+        (tmp_path / "ssh_key.pub").write_text(here)
+    if settings is not None:
+        (tmp_path / "ssh_config").write_text(settings)
+    asked = look(key_path=str(tmp_path / "ssh_key"), state_dir=str(tmp_path))
+    one = {"InstanceId": "i-0a1b2c3d4e5f60718"} if has_instance else None
+    assert asked.key_trouble(one, {"PublicKey": OURS}) == expected
+
+
+def test_a_key_file_is_for_new_machines(tmp_path: Path) -> None:
+    for name, public in (("ssh_key", OURS), ("other", THEIRS)):
+        (tmp_path / name).write_text("private")
+        (tmp_path / f"{name}.pub").write_text(public)
+    asked, one, pair = look(key_path=str(tmp_path / "other"), state_dir=str(tmp_path)), {"InstanceId": "i-1"}, {"PublicKey": OURS}
+    assert asked.key_trouble(one, pair) == ""
+    assert asked.key_trouble(None, pair) == "other"
+    # On another computer it names the key of the machine.
+    (tmp_path / "ssh_key").unlink()
+    assert asked.key_trouble(one, pair) == "other"
+    assert asked.key_trouble(one, {"PublicKey": THEIRS}) == ""
+
+
+def test_the_mark_of_settings_is_what_their_template_writes() -> None:
+    assert once.UNCHECKED in (PROJECT / "roles" / "ec2_instance" / "templates" / "ssh_config.j2").read_text().splitlines()
 
 
 @pytest.mark.parametrize(

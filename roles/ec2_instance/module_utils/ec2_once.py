@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -97,17 +98,28 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def key_trouble(has_instance: bool, pair: str | None, here: str | None) -> str:
+def key_trouble(has_instance: bool, pair: str | None, here: str | None, learned: bool = False) -> str:
     """What is wrong with the key of this computer: `missing`, `other`, or nothing.
 
     `pair` is the public half of the key pair in EC2, and `here` that of the key on this computer (empty if only the private half is there);
-    none if there is no such key.
+    none if there is no such key. `learned`: this folder has worked with this very instance. Its key may have been replaced on the host by
+    hand, which EC2 does not know.
     """
     if here is None:
         return "missing" if has_instance or pair is not None else ""
-    if not here or not pair:
+    if not here or not pair or (has_instance and learned):
         return ""
     return "" if _key(pair) == _key(here) else "other"
+
+
+#: Stands in the SSH settings that were written with a key that is not EC2's: they say nothing of whose key it is.
+UNCHECKED = "# The key is not that of EC2's key pair."
+
+
+def known_instance(settings: str) -> str:
+    """The instance that a folder's SSH settings (templates/ssh_config.j2) know, or none."""
+    found = re.search(r"(?m)^ *HostKeyAlias (\S+)", settings)
+    return found[1] if found and UNCHECKED not in settings else ""
 
 
 def _key(public: str) -> list[str]:
