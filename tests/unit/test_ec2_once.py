@@ -17,8 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
+import boto3
 import pytest
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry, RetryingBotoClientWrapper
 from botocore.exceptions import ClientError
+from botocore.stub import ANY, Stubber
 
 from slipway import keeper, lock
 from slipway.callback.slipway_lock import holder
@@ -42,7 +45,12 @@ def module(name: str) -> ModuleType:
 launches, looks = module("ec2_launch"), module("ec2_look")
 
 
-class Asked:
+class Refused:
+    def fail_json(self, msg: str, exit_code: int) -> None:
+        raise SystemExit(f"{exit_code} {msg}")
+
+
+class Asked(Refused):
     """A module's parameters, for one look."""
 
     def __init__(self, **params: str) -> None:
@@ -163,11 +171,6 @@ class Late:
     def paginate(self, **_: Any) -> list[dict[str, Any]]:
         found = [instance(1, launch=once.token("x", "sg-1"))] if self._shown() else []
         return [{"Reservations": [{"Instances": found}]}]
-
-
-class Refused:
-    def fail_json(self, msg: str, exit_code: int) -> None:
-        raise SystemExit(f"{exit_code} {msg}")
 
 
 @pytest.mark.parametrize("used", ["", "IdempotentParameterMismatch"])
@@ -366,6 +369,158 @@ def test_how_often_the_keeper_asks(
     monkeypatch.setattr(time, "sleep", lambda _: None)
     keeper.main()
     assert len(told) == asked
+    # Of a lab that does not answer nothing is left.
+    log = tmp_path / "keeper.log"
+    assert log.exists() == (told[-1] is None and not endpoint)
+    assert not log.exists() or "command a1 was not given back: OSError() To end it: python orchestrate.py unlock" in log.read_text()
+
+
+def test_a_keeper_that_may_not_remove_the_lock_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def give_back(*_: Any) -> bool:
+        told.append(1)
+        raise denied("UnauthorizedOperation", "not allowed\nto")
+
+    given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1"}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
+    monkeypatch.setattr(keeper, "give_back", give_back)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    keeper.main()
+    assert told == [1]
+    [line] = (tmp_path / "keeper.log").read_text().splitlines()
+    assert "DeleteSecurityGroup operation: not allowed to To end it" in line
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"region": "aws_region", "access_key": "aws_access_key", "secret_key": "aws_secret_key", "session_token": "aws_session_token"},
+        {"access_key": "aws_access_key_id", "secret_key": "aws_secret_access_key", "endpoint_url": "aws_endpoint_url"},
+    ],
+)
+def test_the_keeper_reads_a_connection_as_the_modules_do(names: dict[str, str]) -> None:
+    given = {"region": "eu-west-1", "access_key": "a", "secret_key": "b", "session_token": "c", "endpoint_url": "https://127.0.0.1:1"}
+    client = keeper._client({names.get(key, key): value for key, value in given.items()})
+    found = client._get_credentials().get_frozen_credentials()
+    assert (client.meta.region_name, client.meta.endpoint_url, *found[:3]) == ("eu-west-1", "https://127.0.0.1:1", "a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("told", "verified"),
+    [
+        ({}, True),
+        ({"validate_certs": False}, False),
+        ({"validate_certs": "no"}, False),
+        ({"aws_ca_bundle": "/etc/my.pem"}, "/etc/my.pem"),
+        ({"aws_profile": ""}, True),
+    ],
+)
+def test_the_keeper_trusts_what_the_modules_trust(told: dict[str, Any], verified: bool | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    if "aws_profile" in told:
+        # Empty, not left out: the shell's does not count then.
+        monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    client = keeper._client({"region": "eu-west-1", "access_key": "a", "secret_key": "b", **told})
+    assert client._endpoint.http_session._verify == verified
+
+
+def denied(code: str, said: str = "no") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": said}}, "DeleteSecurityGroup")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("UnauthorizedOperation", "ec2:DeleteSecurityGroup (README, On AWS)"),
+        ("AccessDenied", "ec2:CreateSecurityGroup"),
+        ("DependencyViolation", "its security group slipway-x.lock, which was attached by hand"),
+        ("RequestLimitExceeded", ""),
+    ],
+)
+def test_a_lock_that_cannot_be_removed_says_what_to_do(code: str, said: str) -> None:
+    why = once.stuck("x", code, str(denied(code)))
+    assert said in why
+    assert bool(why) == bool(said)
+    assert "\n" not in why
+
+
+ANY_OF_ZONES = {"LocationType": "availability-zone", "Filters": ANY}
+TAKEN = {"GroupName": "slipway-x.lock", "Description": acts.DESCRIPTION, "TagSpecifications": ANY}
+LOOKED = {"Filters": [{"Name": "group-name", "Values": ["slipway-x.lock"]}]}
+
+
+def group_of(**changes: str) -> list[dict[str, Any]]:
+    tags = [{"Key": key, "Value": value} for key, value in replace(MINE, **changes).tags().items()]
+    return [{"GroupId": "sg-1", "Tags": tags}]
+
+
+HELD = ("there", group_of(id="c3", place="boot 2"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["made"], None),
+        # An earlier play of this command has it; or the answer to this call was lost, and the SDK asked again.
+        (["there", group_of()], None),
+        # Left by a command of this checkout, or of another one of this computer that has ended: removed by its id, and taken.
+        (["there", group_of(id="b2"), "removed", "made"], None),
+        (["there", group_of(id="b2", lock="/nowhere/x.lock"), "removed", "made"], None),
+        # Another one removed it first, and took it.
+        (
+            ["there", group_of(id="b2"), "gone", "there", group_of(id="c3", place="boot 2"), "there", group_of(id="c3", place="boot 2")],
+            "c3",
+        ),
+        # Held by another computer, by a checkout that works, by a person; and given back while this one waits.
+        ([*HELD, *HELD], "c3"),
+        (["there", group_of(id="b2", lock="HELD"), "there", group_of(id="b2", lock="HELD")], "b2"),
+        (["there", [{"GroupId": "sg-1"}], "there", [{"GroupId": "sg-1"}]], ""),
+        ([*HELD, "made"], None),
+        # EC2 does not show yet what it refuses.
+        (["there", [], "there", group_of()], None),
+        (["UnauthorizedOperation"], "UnauthorizedOperation"),
+        (["there", group_of(id="b2"), "DependencyViolation"], "DependencyViolation"),
+    ],
+)
+def test_how_a_lock_is_taken(answers: list[Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    monkeypatch.setattr(acts, "PATIENCE_SECONDS", 0.1)
+    (tmp_path / "x.lock").touch()
+    with Stubber(client) as ec2, (tmp_path / "x.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        for answer in answers:
+            call = "delete_security_group" if answer in ("removed", "gone", "DependencyViolation") else "create_security_group"
+            wanted: dict[str, Any] = {"GroupId": "sg-1"} if call.startswith("delete") else TAKEN
+            if isinstance(answer, list):
+                found = json.loads(json.dumps(answer).replace("HELD", str(tmp_path / "x.lock")))
+                ec2.add_response("describe_security_groups", {"SecurityGroups": found}, LOOKED)
+            elif answer in ("made", "removed"):
+                ec2.add_response(call, {"GroupId": "sg-2"} if answer == "made" else {}, wanted)
+            else:
+                code = {"there": "InvalidGroup.Duplicate", "gone": "InvalidGroup.NotFound"}.get(answer, answer)
+                ec2.add_client_error(call, code, expected_params=wanted)
+        retrying = RetryingBotoClientWrapper(client, AWSRetry.jittered_backoff(retries=1))
+        if expected in ("UnauthorizedOperation", "DependencyViolation"):
+            with pytest.raises(ClientError, match=expected):
+                acts.take(retrying, "x", MINE)
+        else:
+            holder = acts.take(retrying, "x", MINE)
+            assert (holder and holder.id) == expected
+        ec2.assert_no_pending_responses()
+
+
+def test_a_type_that_no_zone_offers_is_refused() -> None:
+    client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as ec2:
+        for zones in ([{"InstanceType": "u7i.metal", "Location": "us-east-1a"}], []):
+            ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": zones}, ANY_OF_ZONES)
+        asked = look()
+        asked.client = RetryingBotoClientWrapper(client, AWSRetry.jittered_backoff(retries=1))
+        asked.check_offered("u7i.metal")
+        with pytest.raises(SystemExit, match=r"2 ec2_instance_type: 'u7i.metal' cannot be used. It is not offered in any zone"):
+            asked.check_offered("u7i.metal")
 
 
 def test_a_command_is_one_holder_in_all_of_its_plays_and_another_one_is_not(tmp_path: Path) -> None:

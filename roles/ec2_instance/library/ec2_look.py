@@ -23,7 +23,7 @@ options:
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
   key_path: {type: path, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
-  state_dir: {type: path, default: '', description: 'This computer''s folder of the machine. Its key C(ssh_key) is meant if an instance exists.'}
+  state_dir: {type: path, default: '', description: 'Folder of the machine on this computer. An instance goes on with its C(ssh_key).'}
   holder: {type: dict, default: {}, description: 'Lock the machine for this command (module_utils/ec2_once.py). Empty locks nothing.'}
   instance_id: {type: str, default: '', description: Which instance is meant if more than one has the name.}
   group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
@@ -71,8 +71,6 @@ except ImportError:
 
 # How EC2 refuses a signature that is too old or from the future.
 SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
-#: How EC2 says that a permission is missing.
-DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 #: By so much AWS lets a request's time differ from its own; below that the clock is not the reason.
 SKEW_SECONDS = 300
 #: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
@@ -122,12 +120,7 @@ class Look:
         try:
             other = ec2_lock.take(self.client, name, ec2_once.Holder(**given))
         except ClientError as refusal:
-            if ec2_lock.code(refusal) not in DENIED:
-                raise
-            self.module.fail_json(
-                msg=f"A command keeps others off its machine by a security group that it makes and removes, and you may not: {refusal}",
-                exit_code=3,
-            )
+            self.stuck(refusal)
         if other:
             self.module.fail_json(msg=ec2_once.refusal(name, other), exit_code=3)
 
@@ -135,7 +128,16 @@ class Look:
         """Give the lock back at once, for this command will change nothing: another computer's may."""
         group = ec2_lock.find(self.client, self.module.params["name"])
         if group and ec2_lock.holder_of(group).id == self.module.params["holder"].get("id"):
-            ec2_lock.end(self.client, group)
+            try:
+                ec2_lock.end(self.client, group)
+            except ClientError as refusal:
+                self.stuck(refusal)
+
+    def stuck(self, refusal: ClientError) -> NoReturn:
+        """End with what can be done about a lock that EC2 refuses to make or to remove."""
+        if why := ec2_once.stuck(self.module.params["name"], ec2_lock.code(refusal), str(refusal)):
+            self.module.fail_json(msg=why, exit_code=3)
+        raise refusal
 
     def key_path(self, instance: dict[str, Any] | None) -> str:
         """The key to look at: a machine that is there goes on with the one that its folder has, whichever was named."""

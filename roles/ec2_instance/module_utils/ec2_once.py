@@ -12,6 +12,8 @@ from typing import Any
 MARK = "slipway-lock-"
 #: EC2 takes no longer value of a tag.
 LONGEST = 256
+#: How EC2 says that a permission is missing.
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 LIVING = ("pending", "running", "stopping", "stopped")
 
 
@@ -72,6 +74,21 @@ def refusal(name: str, holder: Holder) -> str:
         f"Another command works on the machine {name}: {holder}. Nothing was changed. Wait for its end. If it has ended without giving the "
         f"machine back, because its computer was switched off for one: python orchestrate.py unlock, with the options of this command."
     )
+
+
+def stuck(name: str, code: str, said: str) -> str:
+    """What to do about a lock that EC2 does not let this command make or remove; none if that is not why it refuses."""
+    if code in DENIED:
+        return (
+            "A command keeps others off its machine by a security group that it makes and removes, and you may not. Needed: the IAM "
+            f"actions ec2:CreateSecurityGroup, ec2:CreateTags and ec2:DeleteSecurityGroup (README, On AWS). EC2 says: {said}"
+        )
+    if code == "DependencyViolation":
+        return (
+            f"The lock of the machine {name} cannot be removed: something uses its security group {lock_name(name)}, which was attached by "
+            f"hand. Detach the group, then run the same command again. EC2 says: {said}"
+        )
+    return ""
 
 
 def token(name: str, group_id: str) -> str:
