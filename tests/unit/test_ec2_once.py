@@ -277,6 +277,13 @@ def test_which_of_two_is_meant(living: list[int], wanted: str, expected: int | N
     assert bool(why) == bool(said)
 
 
+@pytest.mark.parametrize(("ours", "removed"), [("", "i-2"), ("i-1", "i-2"), ("i-2", "i-1"), ("i-7", "i-2")])
+def test_of_two_the_one_that_this_computer_works_with_is_kept(ours: str, removed: str) -> None:
+    _, why = once.one_of("x", [instance(1), instance(2)], "", ours)
+    assert f"--instance {removed}," in why
+    assert (f"{ours} is the one that this computer works with" in why) == (ours in ("i-1", "i-2"))
+
+
 def test_whether_another_checkout_of_this_computer_still_works(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     assert not acts.is_held(str(path))

@@ -104,7 +104,7 @@ class Look:
         ending = [item for item in found if item["State"]["Name"] == "shutting-down"]
         living = sorted((item for item in found if item not in ending), key=lambda item: item["LaunchTime"])
         wanted = self.module.params["instance_id"]
-        instance, wrong = ec2_once.one_of(name, living, wanted)
+        instance, wrong = ec2_once.one_of(name, living, wanted, self.known_instance())
         if wrong and wanted:
             self.refuse("ec2_instance_destroy_instance", wanted, wrong)
         if wrong:
@@ -139,6 +139,12 @@ class Look:
             self.module.fail_json(msg=why, exit_code=3)
         raise refusal
 
+    def known_instance(self) -> str:
+        """The instance that this computer's folder has worked with, or none."""
+        settings = Path(self.module.params["state_dir"], "ssh_config")
+        known = self.module.params["state_dir"] and settings.is_file()
+        return ec2_once.known_instance(settings.read_text(errors="replace")) if known else ""
+
     def key_path(self, instance: dict[str, Any] | None) -> str:
         """The key to look at: a machine that is there goes on with the one that its folder has, whichever was named."""
         own = Path(self.module.params["state_dir"], "ssh_key")
@@ -151,9 +157,7 @@ class Look:
         path = Path(self.key_path(instance))
         public = path.with_name(path.name + ".pub")
         here = None if not path.is_file() else public.read_text(errors="replace") if public.is_file() else ""
-        settings = Path(self.module.params["state_dir"], "ssh_config")
-        known = ec2_once.known_instance(settings.read_text(errors="replace")) if settings.is_file() else ""
-        learned = instance is not None and known == instance["InstanceId"]
+        learned = instance is not None and self.known_instance() == instance["InstanceId"]
         return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here, learned)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:

@@ -144,17 +144,22 @@ def _key(public: str) -> list[str]:
     return public.split()[:2]
 
 
-def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
-    """Which of the living instances of a name is meant, and why none is. `wanted` is an instance's id, or empty."""
+def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str, ours: str = "") -> tuple[Mapping[str, Any] | None, str]:
+    """Which of the living instances of a name is meant, and why none is.
+
+    `wanted` is an instance's id, or empty; `ours` is the one that this computer's folder knows: that is to be kept, else the oldest.
+    """
     facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
     listed = ", ".join(f"{one} ({kind}, {state}, since {since})" for one, kind, state, since in facts)
     if not wanted:
         if len(living) < 2:
             return (living[0] if living else None), ""
+        others = [item["InstanceId"] for item in living if item["InstanceId"] != ours]
+        known = f" {ours} is the one that this computer works with." if len(others) < len(living) else ""
         return None, (
-            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. "
-            f"Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
-            f"{living[-1]['InstanceId']}, with the options of this command."
+            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}.{known} Each of them is billed. Nothing was "
+            f"changed. Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
+            f"{others[-1]}, with the options of this command."
         )
     found = next((item for item in living if item["InstanceId"] == wanted), None)
     if found is None:
