@@ -18,16 +18,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 #: EC2 may not show for some seconds what was just made; and a command may have given it back by itself, or taken none.
 _WAITS = (0, 2, 8)
 #: This computer may have no network just now. Not in the lab: one that was removed meanwhile does not answer any more.
 _LATER = (30, 120, 600)
-
-
 #: Beside the lock: what could not be given back, and why.
 _LOG = "keeper.log"
+#: As the role ec2_instance has them (module_utils/ec2_once.py).
 _DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
 
@@ -92,8 +91,12 @@ def _client(connection: Mapping[str, Any]) -> Any:
         # boto3 fails if the shell's profile is not one of its configuration's, whatever credentials it is given.
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
             os.environ.pop(name, None)
-    region, endpoint, more = get_aws_connection_info(SimpleNamespace(params=given))
+    region, endpoint, more = get_aws_connection_info(SimpleNamespace(params=given, fail_json=_fail))
     return boto3_inventory_conn("client", "ec2", region, endpoint, config=Config(connect_timeout=5, read_timeout=30), **more)
+
+
+def _fail(msg: str, **_: Any) -> NoReturn:
+    raise ValueError(msg)
 
 
 if __name__ == "__main__":

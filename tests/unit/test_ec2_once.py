@@ -19,9 +19,11 @@ from typing import Any, ClassVar
 
 import boto3
 import pytest
+import yaml
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry, RetryingBotoClientWrapper
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
+from jinja2 import Environment
 
 from slipway import keeper, lock
 from slipway.callback.slipway_lock import holder
@@ -254,6 +256,24 @@ def test_a_key_file_is_for_new_machines(tmp_path: Path) -> None:
     assert asked.key_trouble(one, {"PublicKey": THEIRS}) == ""
 
 
+@pytest.mark.parametrize(
+    ("trouble", "holder", "check", "checked"),
+    [
+        # A command that looks (`status`) has no holder, outside of a dry run.
+        ("other", {}, False, False),
+        ("other", {"id": "a1"}, False, True),
+        ("other", {}, True, True),
+        ("missing", {}, False, True),
+    ],
+)
+def test_a_command_that_only_looks_is_not_refused_for_another_key(trouble: str, holder: dict[str, str], check: bool, checked: bool) -> None:
+    tasks = yaml.safe_load((PROJECT / "roles" / "ec2_instance" / "tasks" / "found_preflight.yml").read_text())
+    [key] = [task for task in tasks if task["ansible.builtin.import_tasks"] == "key_refusal.yml"]
+    found = {"__ec2_instance_look": {"instance": {"instance_id": "i-1"}, "key_trouble": trouble}}
+    found |= {"ec2_instance_holder": holder, "ansible_check_mode": check}
+    assert all(Environment(autoescape=True).compile_expression(each)(**found) for each in key["when"]) == checked
+
+
 def test_the_mark_of_settings_is_what_their_template_writes() -> None:
     assert once.UNCHECKED in (PROJECT / "roles" / "ec2_instance" / "templates" / "ssh_config.j2").read_text().splitlines()
 
@@ -431,6 +451,14 @@ def test_the_keeper_trusts_what_the_modules_trust(told: dict[str, Any], verified
         monkeypatch.setenv("AWS_PROFILE", "nowhere")
     client = keeper._client({"region": "eu-west-1", "access_key": "a", "secret_key": "b", **told})
     assert client._endpoint.http_session._verify == verified
+
+
+def test_a_connection_that_no_module_takes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with pytest.raises(ValueError, match="both a profile and access tokens"):
+        keeper._client({"region": "eu-west-1", "access_key": "a", "secret_key": "b", "profile": "mine"})
+    with pytest.raises(ValueError, match="acces_key"):
+        keeper._client({"region": "eu-west-1", "acces_key": "a"})
 
 
 def denied(code: str, said: str = "no") -> ClientError:
