@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -129,7 +131,7 @@ def given(text: str, taken: Taken) -> Networks:
 def here(engine: Sequence[IPv4Network]) -> Taken:
     """What this computer has. `engine`: the networks of its Docker engine."""
     own = (*engine, *filter(None, (_addressed(name) for _, name in socket.if_nameindex())))
-    routes = routed(Path("/proc/net/route").read_text())
+    routes = dict.fromkeys([*routed(Path("/proc/net/route").read_text()), *routed_by_all(_all_tables())])
     # To a network of its own there is a route too.
     return Taken(own, tuple(route for route in routes if route not in own))
 
@@ -143,6 +145,32 @@ def _addressed(interface: str) -> IPv4Network | None:
         except OSError:
             return None
     return IPv4Network((int.from_bytes(address, "big") & int.from_bytes(mask, "big"), int.from_bytes(mask, "big").bit_count()))
+
+
+def _all_tables() -> str:
+    """The routes of all tables, as `ip` prints them; nothing without that program, or if it knows no JSON (BusyBox)."""
+    # Not in every PATH.
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    command = ["ip", "-4", "-json", "route", "show", "table", "all"]
+    try:
+        done = subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+#: Of ip-route(8) what leads elsewhere, or nowhere. `local` and the like are addresses of this computer, `throw` asks the next table.
+_LEADING = ("unicast", "unreachable", "blackhole", "prohibit")
+
+
+def routed_by_all(tables: str) -> list[IPv4Network]:
+    """What is reached by a route of any table, from `ip -4 -json route show table all`: a VPN may have its own. Without default routes."""
+    try:
+        routes = json.loads(tables)
+        named = [route["dst"] for route in routes if route.get("type", "unicast") in _LEADING]
+        return [net for net in (IPv4Network(each) for each in named if each != "default") if net.prefixlen]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
 
 
 def routed(table: str) -> list[IPv4Network]:

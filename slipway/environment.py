@@ -136,7 +136,8 @@ def wrong(checkout: str, shell: Mapping[str, str], usable: Callable[[str], bool]
         if why := refusal(home):
             return f"HOME: {why} Set HOME to another folder."
         if not usable(home):
-            return f"HOME: {home} is no folder in which you can make files. Ansible and SSH need one. Set HOME to one that is."
+            named = home or "the empty text"
+            return f"HOME: {named} is no folder in which you can make files. Ansible and SSH need one. Set HOME to one that is."
     return links_refusal(checkout)
 
 

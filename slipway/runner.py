@@ -185,9 +185,12 @@ def _wrong_arguments(result: Mapping[str, Any], variables: Mapping[str, Any]) ->
 def _vault_reason(target: str) -> str:
     """Name the variables files that nobody can read. Ansible names none where a whole file is encrypted."""
     named = ", ".join(_encrypted(target)) or "A variables file"
-    given = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
-    password = f"the password in {given} does not fit" if given else "no password was given"
-    return f"{named}: encrypted by Ansible Vault, and {password}. Allowed: ANSIBLE_VAULT_PASSWORD_FILE names a file with its password."
+    # Of these Ansible tries all passwords.
+    variables = ("ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST")
+    given = " or ".join(f"{name}={os.environ[name]}" for name in variables if os.environ.get(name))
+    password = f"the password of {given} does not fit" if given else "no password was given"
+    allowed = f"{' or '.join(variables)} names a file with its password"
+    return f"{named}: encrypted by Ansible Vault, and {password}. Allowed: {allowed}."
 
 
 def _encrypted(target: str) -> list[str]:

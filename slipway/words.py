@@ -91,7 +91,7 @@ def number(least: float, most: float, unit: str) -> Kind:
     """A number in this range, with a decimal point at most."""
 
     def read(word: str) -> float:
-        if not re.fullmatch(r"(0|[1-9][0-9]{0,8})(\.[0-9]{1,9})?", word) or not least <= float(word) <= most:
+        if not re.fullmatch(r"(?=.)(0|[1-9][0-9]{0,8})?(\.[0-9]{1,9})?", word) or not least <= float(word) <= most:
             raise ValueError(word)
         return float(word)
 

@@ -14,10 +14,16 @@ import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
+import boto3
 import pytest
+import yaml
+from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry, RetryingBotoClientWrapper
 from botocore.exceptions import ClientError
+from botocore.stub import ANY, Stubber
+from jinja2 import Environment
 
 from slipway import keeper, lock
 from slipway.callback.slipway_lock import holder
@@ -26,11 +32,39 @@ from tests.modules import load
 
 once = load("ec2_once")
 acts = load("ec2_lock")
-_SPEC = importlib.util.spec_from_file_location("ec2_launch", PROJECT / "roles" / "ec2_instance" / "library" / "ec2_launch.py")
-assert _SPEC
-assert _SPEC.loader
-launches = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(launches)
+
+
+def module(name: str) -> ModuleType:
+    """One of the role's modules."""
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "roles" / "ec2_instance" / "library" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+launches, looks = module("ec2_launch"), module("ec2_look")
+
+
+class Refused:
+    def fail_json(self, msg: str, exit_code: int) -> None:
+        raise SystemExit(f"{exit_code} {msg}")
+
+
+class Asked(Refused):
+    """A module's parameters, for one look."""
+
+    def __init__(self, **params: str) -> None:
+        self.params = params
+
+    def client(self, *_: Any, **__: Any) -> None:
+        """None is asked."""
+
+
+def look(**params: str) -> Any:
+    return looks.Look(Asked(**params))
+
 
 MINE = once.Holder("a1", "desk", "boot 1", "/home/me/slipway/.slipway/locks/lab-1.lock", "orchestrate.py up", "2026-05-01T12:00:00+00:00")
 #: What was found in EC2 -> what it is for the command MINE, which has its own file.
@@ -141,11 +175,6 @@ class Late:
         return [{"Reservations": [{"Instances": found}]}]
 
 
-class Refused:
-    def fail_json(self, msg: str, exit_code: int) -> None:
-        raise SystemExit(f"{exit_code} {msg}")
-
-
 @pytest.mark.parametrize("used", ["", "IdempotentParameterMismatch"])
 def test_what_ec2_shows_late_is_waited_for(used: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launches, "PAUSE_SECONDS", 0)
@@ -185,6 +214,70 @@ def test_whose_key_it_is(has_instance: bool, pair: str | None, here: str | None,
     assert once.key_trouble(has_instance, pair, here) == expected
 
 
+SETTINGS = "Host *\n    HostKeyAlias i-0a1b2c3d4e5f60718\n"
+
+
+@pytest.mark.parametrize(
+    ("has_instance", "here", "settings", "expected"),
+    [
+        # Replaced on the host by hand: this folder works with that instance.
+        (True, THEIRS, SETTINGS, ""),
+        (True, None, SETTINGS, "missing"),
+        # Of another instance, or written by a command that only looked, with a key that was not EC2's.
+        (True, THEIRS, SETTINGS.replace("i-0a", "i-1a"), "other"),
+        (True, THEIRS, f"{once.UNCHECKED}\n{SETTINGS}", "other"),
+        (True, THEIRS, None, "other"),
+        (False, THEIRS, SETTINGS, "other"),
+    ],
+)
+def test_a_machine_that_this_folder_knows_is_not_refused_for_its_key(
+    has_instance: bool, here: str | None, settings: str | None, expected: str, tmp_path: Path
+) -> None:
+    if here is not None:
+        (tmp_path / "ssh_key").write_text("private")
+        (tmp_path / "ssh_key.pub").write_text(here)
+    if settings is not None:
+        (tmp_path / "ssh_config").write_text(settings)
+    asked = look(key_path=str(tmp_path / "ssh_key"), state_dir=str(tmp_path))
+    one = {"InstanceId": "i-0a1b2c3d4e5f60718"} if has_instance else None
+    assert asked.key_trouble(one, {"PublicKey": OURS}) == expected
+
+
+def test_a_key_file_is_for_new_machines(tmp_path: Path) -> None:
+    for name, public in (("ssh_key", OURS), ("other", THEIRS)):
+        (tmp_path / name).write_text("private")
+        (tmp_path / f"{name}.pub").write_text(public)
+    asked, one, pair = look(key_path=str(tmp_path / "other"), state_dir=str(tmp_path)), {"InstanceId": "i-1"}, {"PublicKey": OURS}
+    assert asked.key_trouble(one, pair) == ""
+    assert asked.key_trouble(None, pair) == "other"
+    # On another computer it names the key of the machine.
+    (tmp_path / "ssh_key").unlink()
+    assert asked.key_trouble(one, pair) == "other"
+    assert asked.key_trouble(one, {"PublicKey": THEIRS}) == ""
+
+
+@pytest.mark.parametrize(
+    ("trouble", "holder", "check", "checked"),
+    [
+        # A command that looks (`status`) has no holder, outside of a dry run.
+        ("other", {}, False, False),
+        ("other", {"id": "a1"}, False, True),
+        ("other", {}, True, True),
+        ("missing", {}, False, True),
+    ],
+)
+def test_a_command_that_only_looks_is_not_refused_for_another_key(trouble: str, holder: dict[str, str], check: bool, checked: bool) -> None:
+    tasks = yaml.safe_load((PROJECT / "roles" / "ec2_instance" / "tasks" / "found_preflight.yml").read_text())
+    [key] = [task for task in tasks if task["ansible.builtin.import_tasks"] == "key_refusal.yml"]
+    found = {"__ec2_instance_look": {"instance": {"instance_id": "i-1"}, "key_trouble": trouble}}
+    found |= {"ec2_instance_holder": holder, "ansible_check_mode": check}
+    assert all(Environment(autoescape=True).compile_expression(each)(**found) for each in key["when"]) == checked
+
+
+def test_the_mark_of_settings_is_what_their_template_writes() -> None:
+    assert once.UNCHECKED in (PROJECT / "roles" / "ec2_instance" / "templates" / "ssh_config.j2").read_text().splitlines()
+
+
 @pytest.mark.parametrize(
     ("living", "wanted", "expected", "said"),
     [
@@ -202,6 +295,13 @@ def test_which_of_two_is_meant(living: list[int], wanted: str, expected: int | N
     assert found == (instance(expected) if expected else None)
     assert said in why
     assert bool(why) == bool(said)
+
+
+@pytest.mark.parametrize(("ours", "removed"), [("", "i-2"), ("i-1", "i-2"), ("i-2", "i-1"), ("i-7", "i-2")])
+def test_of_two_the_one_that_this_computer_works_with_is_kept(ours: str, removed: str) -> None:
+    _, why = once.one_of("x", [instance(1), instance(2)], "", ours)
+    assert f"--instance {removed}," in why
+    assert (f"{ours} is the one that this computer works with" in why) == (ours in ("i-1", "i-2"))
 
 
 def test_whether_another_checkout_of_this_computer_still_works(tmp_path: Path) -> None:
@@ -296,6 +396,166 @@ def test_how_often_the_keeper_asks(
     monkeypatch.setattr(time, "sleep", lambda _: None)
     keeper.main()
     assert len(told) == asked
+    # Of a lab that does not answer nothing is left.
+    log = tmp_path / "keeper.log"
+    assert log.exists() == (told[-1] is None and not endpoint)
+    assert not log.exists() or "command a1 was not given back: OSError() To end it: python orchestrate.py unlock" in log.read_text()
+
+
+def test_a_keeper_that_may_not_remove_the_lock_says_so_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    def give_back(*_: Any) -> bool:
+        told.append(1)
+        raise denied("UnauthorizedOperation", "not allowed\nto")
+
+    given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1"}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
+    monkeypatch.setattr(keeper, "give_back", give_back)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    keeper.main()
+    assert told == [1]
+    [line] = (tmp_path / "keeper.log").read_text().splitlines()
+    assert "DeleteSecurityGroup operation: not allowed to To end it" in line
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {},
+        {"region": "aws_region", "access_key": "aws_access_key", "secret_key": "aws_secret_key", "session_token": "aws_session_token"},
+        {"access_key": "aws_access_key_id", "secret_key": "aws_secret_access_key", "endpoint_url": "aws_endpoint_url"},
+    ],
+)
+def test_the_keeper_reads_a_connection_as_the_modules_do(names: dict[str, str]) -> None:
+    given = {"region": "eu-west-1", "access_key": "a", "secret_key": "b", "session_token": "c", "endpoint_url": "https://127.0.0.1:1"}
+    client = keeper._client({names.get(key, key): value for key, value in given.items()})
+    found = client._get_credentials().get_frozen_credentials()
+    assert (client.meta.region_name, client.meta.endpoint_url, *found[:3]) == ("eu-west-1", "https://127.0.0.1:1", "a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("told", "verified"),
+    [
+        ({}, True),
+        ({"validate_certs": False}, False),
+        ({"validate_certs": "no"}, False),
+        ({"aws_ca_bundle": "/etc/my.pem"}, "/etc/my.pem"),
+        ({"aws_profile": ""}, True),
+    ],
+)
+def test_the_keeper_trusts_what_the_modules_trust(told: dict[str, Any], verified: bool | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    if "aws_profile" in told:
+        # Empty, not left out: the shell's does not count then.
+        monkeypatch.setenv("AWS_PROFILE", "nowhere")
+    client = keeper._client({"region": "eu-west-1", "access_key": "a", "secret_key": "b", **told})
+    assert client._endpoint.http_session._verify == verified
+
+
+def test_a_connection_that_no_module_takes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with pytest.raises(ValueError, match="both a profile and access tokens"):
+        keeper._client({"region": "eu-west-1", "access_key": "a", "secret_key": "b", "profile": "mine"})
+    with pytest.raises(ValueError, match="acces_key"):
+        keeper._client({"region": "eu-west-1", "acces_key": "a"})
+
+
+def denied(code: str, said: str = "no") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": said}}, "DeleteSecurityGroup")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("UnauthorizedOperation", "ec2:DeleteSecurityGroup (README, On AWS)"),
+        ("AccessDenied", "ec2:CreateSecurityGroup"),
+        ("DependencyViolation", "its security group slipway-x.lock, which was attached by hand"),
+        ("RequestLimitExceeded", ""),
+    ],
+)
+def test_a_lock_that_cannot_be_removed_says_what_to_do(code: str, said: str) -> None:
+    why = once.stuck("x", code, str(denied(code)))
+    assert said in why
+    assert bool(why) == bool(said)
+    assert "\n" not in why
+
+
+ANY_OF_ZONES = {"LocationType": "availability-zone", "Filters": ANY}
+TAKEN = {"GroupName": "slipway-x.lock", "Description": acts.DESCRIPTION, "TagSpecifications": ANY}
+LOOKED = {"Filters": [{"Name": "group-name", "Values": ["slipway-x.lock"]}]}
+
+
+def group_of(**changes: str) -> list[dict[str, Any]]:
+    tags = [{"Key": key, "Value": value} for key, value in replace(MINE, **changes).tags().items()]
+    return [{"GroupId": "sg-1", "Tags": tags}]
+
+
+HELD = ("there", group_of(id="c3", place="boot 2"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (["made"], None),
+        # An earlier play of this command has it; or the answer to this call was lost, and the SDK asked again.
+        (["there", group_of()], None),
+        # Left by a command of this checkout, or of another one of this computer that has ended: removed by its id, and taken.
+        (["there", group_of(id="b2"), "removed", "made"], None),
+        (["there", group_of(id="b2", lock="/nowhere/x.lock"), "removed", "made"], None),
+        # Another one removed it first, and took it.
+        (
+            ["there", group_of(id="b2"), "gone", "there", group_of(id="c3", place="boot 2"), "there", group_of(id="c3", place="boot 2")],
+            "c3",
+        ),
+        # Held by another computer, by a checkout that works, by a person; and given back while this one waits.
+        ([*HELD, *HELD], "c3"),
+        (["there", group_of(id="b2", lock="HELD"), "there", group_of(id="b2", lock="HELD")], "b2"),
+        (["there", [{"GroupId": "sg-1"}], "there", [{"GroupId": "sg-1"}]], ""),
+        ([*HELD, "made"], None),
+        # EC2 does not show yet what it refuses.
+        (["there", [], "there", group_of()], None),
+        (["UnauthorizedOperation"], "UnauthorizedOperation"),
+        (["there", group_of(id="b2"), "DependencyViolation"], "DependencyViolation"),
+    ],
+)
+def test_how_a_lock_is_taken(answers: list[Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    monkeypatch.setattr(acts, "PATIENCE_SECONDS", 0.1)
+    (tmp_path / "x.lock").touch()
+    with Stubber(client) as ec2, (tmp_path / "x.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        for answer in answers:
+            call = "delete_security_group" if answer in ("removed", "gone", "DependencyViolation") else "create_security_group"
+            wanted: dict[str, Any] = {"GroupId": "sg-1"} if call.startswith("delete") else TAKEN
+            if isinstance(answer, list):
+                found = json.loads(json.dumps(answer).replace("HELD", str(tmp_path / "x.lock")))
+                ec2.add_response("describe_security_groups", {"SecurityGroups": found}, LOOKED)
+            elif answer in ("made", "removed"):
+                ec2.add_response(call, {"GroupId": "sg-2"} if answer == "made" else {}, wanted)
+            else:
+                code = {"there": "InvalidGroup.Duplicate", "gone": "InvalidGroup.NotFound"}.get(answer, answer)
+                ec2.add_client_error(call, code, expected_params=wanted)
+        retrying = RetryingBotoClientWrapper(client, AWSRetry.jittered_backoff(retries=1))
+        if expected in ("UnauthorizedOperation", "DependencyViolation"):
+            with pytest.raises(ClientError, match=expected):
+                acts.take(retrying, "x", MINE)
+        else:
+            holder = acts.take(retrying, "x", MINE)
+            assert (holder and holder.id) == expected
+        ec2.assert_no_pending_responses()
+
+
+def test_a_type_that_no_zone_offers_is_refused() -> None:
+    client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    with Stubber(client) as ec2:
+        for zones in ([{"InstanceType": "u7i.metal", "Location": "us-east-1a"}], []):
+            ec2.add_response("describe_instance_type_offerings", {"InstanceTypeOfferings": zones}, ANY_OF_ZONES)
+        asked = look()
+        asked.client = RetryingBotoClientWrapper(client, AWSRetry.jittered_backoff(retries=1))
+        asked.check_offered("u7i.metal")
+        with pytest.raises(SystemExit, match=r"2 ec2_instance_type: 'u7i.metal' cannot be used. It is not offered in any zone"):
+            asked.check_offered("u7i.metal")
 
 
 def test_a_command_is_one_holder_in_all_of_its_plays_and_another_one_is_not(tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def test_a_home_that_cannot_be_used_is_named() -> None:
     assert environment.wrong("/a", {"HOME": "/home/a%b"}, lambda _: True) is None
     for home in ("/home/a:b", "/nonexistent", ""):
         why = environment.wrong("/a", {"HOME": home}, lambda path: path == "/home/a:b")
-        assert why and why.startswith("HOME: ") and "\n" not in why
+        assert why and why.startswith("HOME: ") and not {"\n", "  "} & {why[at : at + size] for at in range(len(why)) for size in (1, 2)}
+    assert "HOME: the empty text is no folder" in (environment.wrong("/a", {"HOME": ""}) or "")
 
 
 def test_a_clone_without_symbolic_links_is_named(tmp_path: Path) -> None:

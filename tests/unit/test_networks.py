@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -99,6 +100,38 @@ def test_routes_are_read_as_the_kernel_writes_them() -> None:
     table += "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0\ntun0 00000000 00000000 0001 0 0 0 00000080 0 0 0\n"
     table += "br-1 0000C80A 00000000 0001 0 0 0 0000FFFF 0 0 0\n"
     assert networks.routed(table) == [IPv4Network("0.0.0.0/1"), IPv4Network("10.200.0.0/16")]
+
+
+@pytest.mark.parametrize(
+    ("tables", "found"),
+    [
+        # As iproute2 6.1 prints it: Tailscale's table, with a subnet of its own and an exit node; the kernel's own table.
+        ('[{"dst":"default","gateway":"192.0.2.1","dev":"eth0","flags":[]}]', ""),
+        (
+            '[{"dst":"10.200.0.0/16","dev":"tailscale0","table":"52","flags":[]},{"dst":"100.100.100.100","dev":"tailscale0","table":"52"},'
+            '{"dst":"default","dev":"tailscale0","table":"52"},{"type":"throw","dst":"127.0.0.0/8","table":"52"},'
+            '{"type":"local","dst":"192.168.1.5","dev":"eth0","table":"local"},{"type":"broadcast","dst":"192.168.1.255","table":"local"}]',
+            "10.200.0.0/16 100.100.100.100/32",
+        ),
+        ('[{"type":"unreachable","dst":"10.201.0.0/16","table":"7"},{"dst":"0.0.0.0/0","table":"7"}]', "10.201.0.0/16"),
+        # None is there, or another program of that name.
+        ("", ""),
+        ("[]", ""),
+        ("Usage: ip [OPTIONS]", ""),
+        ('{"dst": 1}', ""),
+        ('[{"type":"unicast"}]', ""),
+    ],
+)
+def test_routes_of_all_tables(tables: str, found: str) -> None:
+    assert networks.routed_by_all(tables) == list(map(IPv4Network, found.split()))
+
+
+@pytest.mark.parametrize(("code", "wanted"), [(0, True), (1, False)])
+def test_a_route_of_another_table_is_found(code: int, wanted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ip").write_text(f'#!/bin/sh\necho \'[{{"dst":"203.0.113.0/24","table":"52"}}]\'\nexit {code}\n')
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert (IPv4Network("203.0.113.0/24") in networks.here([]).routed) == wanted
 
 
 def test_this_computers_own_networks_are_found() -> None:

@@ -182,6 +182,7 @@ def test_what_may_be_given_several_times_is_documented() -> None:
         (words.whole(1, 16384), "20", 20),
         (words.whole(0, 9), "0", 0),
         (words.number(0.5, 3600, ""), "0.5", 0.5),
+        (words.number(0.5, 3600, ""), ".5", 0.5),
         (words.number(0, 10_000, ""), "0.0116", 0.0116),
         (words.TYPE, "T2.MICRO", "T2.MICRO"),
         (words.TYPE, "u-6tb1.metal", "u-6tb1.metal"),

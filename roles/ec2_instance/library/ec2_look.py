@@ -23,6 +23,7 @@ options:
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
   open_ports: {type: list, elements: dict, description: Ports to be opened beside SSH, checked for their form only.}
   key_path: {type: path, default: '', description: 'The private key of this computer, its public half beside it with C(.pub).'}
+  state_dir: {type: path, default: '', description: 'Folder of the machine on this computer. An instance goes on with its C(ssh_key).'}
   holder: {type: dict, default: {}, description: 'Lock the machine for this command (module_utils/ec2_once.py). Empty locks nothing.'}
   instance_id: {type: str, default: '', description: Which instance is meant if more than one has the name.}
   group_preset: {type: str, default: ssh, choices: [ssh, book, stores], description: Ports open to all; warned of.}
@@ -38,6 +39,7 @@ region: {type: str, returned: always, description: The region that was asked.}
 image: {type: dict, returned: when there is no instance, description: The newest image.}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
 key_trouble: {type: str, returned: always, description: 'C(missing) if no key is at I(key_path), C(other) if another one is; else empty.'}
+key_path: {type: str, returned: always, description: The private key that was looked at.}
 group: {type: dict, returned: always, description: The security group named C(slipway-NAME), or none.}
 group_rules: {type: list, returned: always, description: 'All that it lets in, sorted, each as protocol:from:to:source.'}
 open_rules: {type: list, returned: always, description: The preset and I(open_ports) as the rules of a security group.}
@@ -69,8 +71,6 @@ except ImportError:
 
 # How EC2 refuses a signature that is too old or from the future.
 SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
-#: How EC2 says that a permission is missing.
-DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 #: By so much AWS lets a request's time differ from its own; below that the clock is not the reason.
 SKEW_SECONDS = 300
 #: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
@@ -104,7 +104,7 @@ class Look:
         ending = [item for item in found if item["State"]["Name"] == "shutting-down"]
         living = sorted((item for item in found if item not in ending), key=lambda item: item["LaunchTime"])
         wanted = self.module.params["instance_id"]
-        instance, wrong = ec2_once.one_of(name, living, wanted)
+        instance, wrong = ec2_once.one_of(name, living, wanted, self.known_instance())
         if wrong and wanted:
             self.refuse("ec2_instance_destroy_instance", wanted, wrong)
         if wrong:
@@ -120,12 +120,7 @@ class Look:
         try:
             other = ec2_lock.take(self.client, name, ec2_once.Holder(**given))
         except ClientError as refusal:
-            if ec2_lock.code(refusal) not in DENIED:
-                raise
-            self.module.fail_json(
-                msg=f"A command keeps others off its machine by a security group that it makes and removes, and you may not: {refusal}",
-                exit_code=3,
-            )
+            self.stuck(refusal)
         if other:
             self.module.fail_json(msg=ec2_once.refusal(name, other), exit_code=3)
 
@@ -133,16 +128,37 @@ class Look:
         """Give the lock back at once, for this command will change nothing: another computer's may."""
         group = ec2_lock.find(self.client, self.module.params["name"])
         if group and ec2_lock.holder_of(group).id == self.module.params["holder"].get("id"):
-            ec2_lock.end(self.client, group)
+            try:
+                ec2_lock.end(self.client, group)
+            except ClientError as refusal:
+                self.stuck(refusal)
+
+    def stuck(self, refusal: ClientError) -> NoReturn:
+        """End with what can be done about a lock that EC2 refuses to make or to remove."""
+        if why := ec2_once.stuck(self.module.params["name"], ec2_lock.code(refusal), str(refusal)):
+            self.module.fail_json(msg=why, exit_code=3)
+        raise refusal
+
+    def known_instance(self) -> str:
+        """The instance that this computer's folder has worked with, or none."""
+        settings = Path(self.module.params["state_dir"], "ssh_config")
+        known = self.module.params["state_dir"] and settings.is_file()
+        return ec2_once.known_instance(settings.read_text(errors="replace")) if known else ""
+
+    def key_path(self, instance: dict[str, Any] | None) -> str:
+        """The key to look at: a machine that is there goes on with the one that its folder has, whichever was named."""
+        own = Path(self.module.params["state_dir"], "ssh_key")
+        return str(own) if instance and self.module.params["state_dir"] and own.is_file() else self.module.params["key_path"]
 
     def key_trouble(self, instance: dict[str, Any] | None, pair: dict[str, Any] | None) -> str:
         """Whether the key of this computer is the machine's."""
-        path = Path(self.module.params["key_path"])
         if not self.module.params["key_path"]:
             return ""
+        path = Path(self.key_path(instance))
         public = path.with_name(path.name + ".pub")
         here = None if not path.is_file() else public.read_text(errors="replace") if public.is_file() else ""
-        return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here)
+        learned = instance is not None and self.known_instance() == instance["InstanceId"]
+        return ec2_once.key_trouble(instance is not None, pair and pair.get("PublicKey", ""), here, learned)
 
     def type_facts(self, wanted: str) -> dict[str, Any]:
         try:
@@ -182,13 +198,12 @@ class Look:
             self.refuse("ec2_instance_disk_gib", self.module.params["disk_gib"], f"The image {newest['Name']} needs at least {least} GiB.")
         return newest
 
-    def zones(self, wanted: str) -> list[str]:
+    def check_offered(self, wanted: str) -> None:
+        """Refuse a type that no zone of this region offers. EC2 chooses the zone."""
         filters = ansible_dict_to_boto3_filter_list({"instance-type": wanted})
         offered = self.client.describe_instance_type_offerings(LocationType="availability-zone", Filters=filters, aws_retry=True)
-        zones = sorted(item["Location"] for item in offered["InstanceTypeOfferings"])
-        if not zones:
+        if not offered["InstanceTypeOfferings"]:
             self.refuse("ec2_instance_type", wanted, "It is not offered in any zone of this region.")
-        return zones
 
     def named(self, operation: str, key: str, filters: dict[str, str], **more: Any) -> dict[str, Any] | None:
         found = getattr(self.client, operation)(Filters=ansible_dict_to_boto3_filter_list(filters), aws_retry=True, **more)[key]
@@ -228,6 +243,7 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         "region": module.region,
         "key_pair": pair,
         "key_trouble": key_trouble,
+        "key_path": asked.key_path(instance),
         "group": group,
         "group_rules": rules(group),
         "open_rules": preset(name, open_rules),
@@ -237,7 +253,7 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     for warning in preset_warnings(name, open_rules, result["group_rules"]):
         module.warn(warning)
     if instance is None and module.params["image_name"]:
-        result["zones"] = asked.zones(wanted)
+        asked.check_offered(wanted)
         result["image"] = asked.image(facts["ProcessorInfo"]["SupportedArchitectures"])
     return result
 
@@ -267,6 +283,7 @@ def main() -> None:
             "ssh_open_to_all": {"type": "bool", "default": False},
             "open_ports": {"type": "list", "elements": "dict", "default": [], "options": PORT},
             "key_path": {"type": "path", "default": "", "no_log": False},
+            "state_dir": {"type": "path", "default": ""},
             "holder": {"type": "dict", "default": {}},
             "instance_id": {"type": "str", "default": ""},
             "group_preset": {"type": "str", "default": "ssh", "choices": list(PRESETS)},

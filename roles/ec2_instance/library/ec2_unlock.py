@@ -8,6 +8,7 @@ module: ec2_unlock
 short_description: Remove the lock of a machine, whichever command has it
 description:
   - Removes the security group that is the lock (module_utils/ec2_lock.py). In check mode it only looks.
+  - Fails with C(exit_code) 3 if it may not remove it, naming the permission, or if something uses the group.
 options:
   name: {type: str, required: true, description: The machine's name.}
   id: {type: str, default: '', description: Remove it only if this command has it. Empty removes any.}
@@ -21,7 +22,7 @@ holder: {type: dict, returned: always, description: 'Which command had it: C(id)
 import contextlib
 from dataclasses import asdict
 
-from ansible.module_utils import ec2_lock
+from ansible.module_utils import ec2_lock, ec2_once
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
@@ -43,6 +44,8 @@ def main() -> None:
         if changed and not module.check_mode:
             changed = ec2_lock.end(client, group)
     except (BotoCoreError, ClientError) as failure:
+        if isinstance(failure, ClientError) and (why := ec2_once.stuck(module.params["name"], ec2_lock.code(failure), str(failure))):
+            module.fail_json(msg=why, exit_code=3)
         module.fail_json_aws(failure, msg="The lock could not be looked at", exit_code=4)
     told = {key: value for key, value in asdict(holder).items() if key in ("id", "computer", "command", "since")}
     module.exit_json(changed=changed, holder=told if group else None)

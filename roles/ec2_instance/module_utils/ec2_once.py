@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 MARK = "slipway-lock-"
 #: EC2 takes no longer value of a tag.
 LONGEST = 256
+#: How EC2 says that a permission is missing.
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 LIVING = ("pending", "running", "stopping", "stopped")
 
 
@@ -73,6 +76,21 @@ def refusal(name: str, holder: Holder) -> str:
     )
 
 
+def stuck(name: str, code: str, said: str) -> str:
+    """What to do about a lock that EC2 does not let this command make or remove; none if that is not why it refuses."""
+    if code in DENIED:
+        return (
+            "A command keeps others off its machine by a security group that it makes and removes, and you may not. Needed: the IAM "
+            f"actions ec2:CreateSecurityGroup, ec2:CreateTags and ec2:DeleteSecurityGroup (README, On AWS). EC2 says: {said}"
+        )
+    if code == "DependencyViolation":
+        return (
+            f"The lock of the machine {name} cannot be removed: something uses its security group {lock_name(name)}, which was attached by "
+            f"hand. Detach the group, then run the same command again. EC2 says: {said}"
+        )
+    return ""
+
+
 def token(name: str, group_id: str) -> str:
     """The client token of a machine's launch. `destroy` removes the group, and EC2 gives no id twice: each life has a token of its own."""
     return "slipway-" + hashlib.sha256(f"{name}\0{group_id}".encode()).hexdigest()[:40]
@@ -97,17 +115,28 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
     )
 
 
-def key_trouble(has_instance: bool, pair: str | None, here: str | None) -> str:
+def key_trouble(has_instance: bool, pair: str | None, here: str | None, learned: bool = False) -> str:
     """What is wrong with the key of this computer: `missing`, `other`, or nothing.
 
     `pair` is the public half of the key pair in EC2, and `here` that of the key on this computer (empty if only the private half is there);
-    none if there is no such key.
+    none if there is no such key. `learned`: this folder has worked with this very instance. Its key may have been replaced on the host by
+    hand, which EC2 does not know.
     """
     if here is None:
         return "missing" if has_instance or pair is not None else ""
-    if not here or not pair:
+    if not here or not pair or (has_instance and learned):
         return ""
     return "" if _key(pair) == _key(here) else "other"
+
+
+#: Stands in the SSH settings that were written with a key that is not EC2's: they say nothing of whose key it is.
+UNCHECKED = "# The key is not that of EC2's key pair."
+
+
+def known_instance(settings: str) -> str:
+    """The instance that a folder's SSH settings (templates/ssh_config.j2) know, or none."""
+    found = re.search(r"(?m)^ *HostKeyAlias (\S+)", settings)
+    return found[1] if found and UNCHECKED not in settings else ""
 
 
 def _key(public: str) -> list[str]:
@@ -115,17 +144,22 @@ def _key(public: str) -> list[str]:
     return public.split()[:2]
 
 
-def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str) -> tuple[Mapping[str, Any] | None, str]:
-    """Which of the living instances of a name is meant, and why none is. `wanted` is an instance's id, or empty."""
+def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str, ours: str = "") -> tuple[Mapping[str, Any] | None, str]:
+    """Which of the living instances of a name is meant, and why none is.
+
+    `wanted` is an instance's id, or empty; `ours` is the one that this computer's folder knows: that is to be kept, else the oldest.
+    """
     facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
     listed = ", ".join(f"{one} ({kind}, {state}, since {since})" for one, kind, state, since in facts)
     if not wanted:
         if len(living) < 2:
             return (living[0] if living else None), ""
+        others = [item["InstanceId"] for item in living if item["InstanceId"] != ours]
+        known = f" {ours} is the one that this computer works with." if len(others) < len(living) else ""
         return None, (
-            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}. Each of them is billed. Nothing was changed. "
-            f"Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
-            f"{living[-1]['InstanceId']}, with the options of this command."
+            f"{len(living)} instances have the name {name}, in the tag slipway: {listed}.{known} Each of them is billed. Nothing was "
+            f"changed. Remove the one that you do not need, with its disk and its data: python orchestrate.py destroy {name} --instance "
+            f"{others[-1]}, with the options of this command."
         )
     found = next((item for item in living if item["InstanceId"] == wanted), None)
     if found is None:
