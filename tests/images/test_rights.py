@@ -355,7 +355,7 @@ MAY_NOT = {
 def refused(box: Box, queries: dict[str, str], database: str = "slipway") -> list[str]:
     """Those of the queries that are not refused so."""
     said = {query: slipway(box, query, database) for query in queries}
-    return [f"{query}: {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
+    return [f"{query}: {code} {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
 
 
 SEEDS = {
