@@ -128,12 +128,53 @@ def test_a_compose_file_cannot_be_named(here: Checkout, services: list[str]) -> 
     assert here.containers() == containers
 
 
+#: compose.postgres.yml of the version before, whose slipway is the first superuser: nothing of Slipway's own runs before the server does.
+POSTGRES_BEFORE = """
+services:
+  postgres:
+    image: ${POSTGRES_IMAGE:?}
+    restart: unless-stopped
+    security_opt: ["no-new-privileges:true"]
+    cap_drop: [ALL]
+    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]
+    pids_limit: 256
+    command: [postgres, -c, "shared_buffers=${POSTGRES_SHARED_BUFFERS:?}"]
+    environment:
+      POSTGRES_USER: slipway
+      POSTGRES_DB: slipway
+      POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password
+    volumes:
+      - postgres_data:/var/lib/postgresql/data
+    secrets: [postgres_password]
+    ulimits: {core: 0}
+    shm_size: ${POSTGRES_MEMORY:?}
+    mem_limit: ${POSTGRES_MEMORY:?}
+    memswap_limit: ${POSTGRES_MEMORY:?}
+    healthcheck:
+      test: [CMD, pg_isready, --quiet, --host=127.0.0.1, --username=slipway]
+      interval: 10s
+      timeout: 5s
+      start_period: 120s
+      retries: 3
+volumes:
+  postgres_data: {}
+secrets:
+  postgres_password: {file: ./secrets/postgres_password}
+"""
+#: What its notebooks left in PostgreSQL, as the superuser that they were.
+LEFT_BEFORE = """
+CREATE ROLE bob SUPERUSER LOGIN; CREATE TABLE kept (t text); INSERT INTO kept VALUES ('yes'); SELECT lo_from_bytea(7, 'yes');
+CREATE DATABASE more;
+"""
 #: As the version before ran its stores: from root on, with capabilities, as the user 999 of every image; MongoDB's slipway is root.
-BEFORE = r"""
+BEFORE = rf"""
 set -e
 cd ~/slipway
-docker compose stop -t 30 redis mongo postgres
-for store in redis mongo postgres; do
+docker compose stop -t 30 redis mongo
+docker compose rm --force --stop postgres
+docker volume rm slipway_postgres_data
+cat > compose.postgres.yml << 'END'{POSTGRES_BEFORE}END
+for store in redis mongo; do
   sed -i '/^    user:/d; s/^    cap_drop: .*/&\n    cap_add: [CHOWN, DAC_OVERRIDE, FOWNER, SETGID, SETUID]/' compose.$store.yml
 done
 sed -i 's/^chmod 400 "$key"/chown mongodb "$key"; chmod 400 "$key"/; s/^bash .slipway.initiate.sh/sleep infinity/' mongo/start.sh
@@ -143,9 +184,11 @@ sudo rm -rf /etc/slipway
 docker compose up -d redis mongo postgres
 until docker exec slipway-mongo-1 bash -c '[ "$(bash /slipway/state.sh)" = primary ]'; do sleep 1; done
 docker exec --user mongodb slipway-mongo-1 sh -c 'rm -f /data/db/slipway_rights; mongosh --quiet local --eval "
-  db.auth({user: \"__system\", pwd: require(\"fs\").readFileSync(\"/dev/shm/mongo.key\", \"utf8\"), mechanism: \"SCRAM-SHA-256\"});
-  db.getSiblingDB(\"admin\").updateUser(\"slipway\", {roles: [\"root\"]});"'
+  db.auth({{user: \"__system\", pwd: require(\"fs\").readFileSync(\"/dev/shm/mongo.key\", \"utf8\"), mechanism: \"SCRAM-SHA-256\"}});
+  db.getSiblingDB(\"admin\").updateUser(\"slipway\", {{roles: [\"root\"]}});"'
 docker exec slipway-redis-1 sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli set kept yes'
+until docker exec slipway-postgres-1 pg_isready -q -h 127.0.0.1; do sleep 1; done
+docker exec -i slipway-postgres-1 psql -qU slipway -v ON_ERROR_STOP=1 << 'END'{LEFT_BEFORE}END
 """
 
 
@@ -174,6 +217,13 @@ def test_a_machine_of_the_version_before_gets_users_of_its_own_with_what_it_hold
         "dbAdminAnyDatabase",
         "readWriteAnyDatabase",
     ]
+    # With the password that it has had, and with what it has made.
+    query = "SELECT t, convert_from(lo_get(7), 'UTF8'), current_setting('is_superuser'), "
+    query += "(SELECT rolsuper FROM pg_roles WHERE rolname = 'bob'), (SELECT tableowner FROM pg_tables WHERE tablename = 'kept') FROM kept"
+    client = "import os, psycopg2\nword = os.environ['POSTGRES_PASSWORD']\n"
+    client += "it = psycopg2.connect(host='postgres', user='slipway', password=word).cursor()\n"
+    asked = f'{client}it.execute("{query}")\nprint(*it.fetchone())'
+    assert here.on_host("docker exec -i slipway-jupyter-1 python -", stdin=asked).split() == ["yes", "yes", "off", "False", "slipway"]
     # Two projects and the base stack: of each uid there is one owner.
     blocks = [line.split() for line in here.on_host("cat /etc/slipway/uids").splitlines() if not line.startswith("#")]
     assert len({first for _, first in blocks}) == len(blocks)

@@ -17,8 +17,11 @@ HERE = PROJECT / "roles" / "stack" / "files" / "compose" / "postgres"
 COMMAND = ("postgres", "-c", "shared_buffers=16MB", "-c", "hba_file=/slipway/pg_hba.conf")
 DATA = "/var/lib/postgresql/data"
 PASSWORD = "p" * 32
-#: As compose.postgres.yml has it.
-LEAST = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+#: As compose.postgres.yml has it: a user without a name, to whom the role has given the volume. And as that of the version before had it.
+UID = 1_900_000_003
+LEAST: dict[str, Any] = {"cap_drop": ["ALL"], "user": f"{UID}:{UID}"}
+LEAST_BEFORE: dict[str, Any] = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
+READY = ("pg_isready", "-h", "127.0.0.1", "-U", "slipway")
 OPTIONS = "-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
 SUPERUSER = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway_superuser", "-d")
 
@@ -128,15 +131,13 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
     volume = client.volumes.create(labels={"slipway.test": "1"})
     made: list[Box] = []
 
-    def run(old: bool = False, scripts: dict[str, str] | None = None, wait: bool = True, uid: int = 0, **environment: str) -> Box:
+    def run(old: bool = False, scripts: dict[str, str] | None = None, wait: bool = True, sql: str = "", **environment: str) -> Box:
         for box in made:
             box.container.stop(timeout=20)
-        who: dict[str, Any] = LEAST
-        if uid:
-            # As Compose and the role have it: a user without a name, to whom the volume was given.
-            who = {"cap_drop": ["ALL"], "user": f"{uid}:{uid}"}
-            mounted = {"volumes": [f"{volume.name}:{DATA}"], "entrypoint": ["chown", "-R", f"{uid}:{uid}", DATA]}
-            made.append(start("postgres", **mounted))
+        # nocopy: an empty one stays its user's.
+        mounted = [f"{volume.name}:{DATA}{'' if old else ':nocopy'}"]
+        if not old:
+            made.append(start("postgres", entrypoint=["chown", "-R", f"{UID}:{UID}", DATA], volumes=mounted))
             assert made[-1].exit_code() == 0
         files = {f"/slipway/{path.name}": (path.read_text(), 0o644) for path in HERE.iterdir() if path.is_file()}
         files |= {"/run/secrets/postgres_password": (PASSWORD, 0o444), "/old.sql": (OLD, 0o444)}
@@ -146,10 +147,14 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
         names = {"POSTGRES_USER": "slipway" if old else "slipway_superuser", "POSTGRES_DB": "slipway"}
         names |= {"POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"} | environment
         entry = {} if old else {"entrypoint": ["sh", "/slipway/start.sh"]}
+        if sql:
+            # In single-user mode, in the database slipway.
+            entry = {"entrypoint": ["sh", "-c", f'echo "{sql}" | sh /slipway/start.sh single slipway']}
         command = COMMAND[:3] if old else COMMAND
-        box = start("postgres", *command, files=files, environment=names, volumes=[f"{volume.name}:{DATA}"], **entry, **who)
+        who = LEAST_BEFORE if old else LEAST
+        box = start("postgres", *command, files=files, environment=names, volumes=mounted, **entry, **who)
         made.append(box)
-        return box.wait("pg_isready", "-h", "127.0.0.1") if wait else box
+        return box.wait(*READY) if wait else box
 
     yield run
     for box in made:
@@ -185,7 +190,7 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
         time.sleep(seconds)
         new.container.kill()
         new.container.start()
-    new.wait("pg_isready", "-h", "127.0.0.1")
+    new.wait(*READY)
     assert taken(tmp_path, postgres=new)["postgres"] == before
     assert asked(new, ROLES).splitlines() == RIGHTS
     assert asked(new, "SELECT rolpassword FROM pg_authid WHERE rolname = 'slipway'") == verifier
@@ -202,15 +207,87 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
     assert new.run(*bob, PGPASSWORD="bobbobbobbobbob") == (0, "1")
 
 
-def test_an_earlier_volume_becomes_that_of_a_user_without_a_name(server: Callable[..., Box]) -> None:
-    """With more large objects than a transaction has room for their locks."""
+def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(server: Callable[..., Box]) -> None:
     old = server(old=True)
     # Each a transaction of its own: the old server has no room for all their locks either.
-    made = [word for _ in range(40) for word in ("-c", "SELECT count(lo_create(0)) FROM generate_series(1, 2000)")]
+    function = "EXECUTE format('CREATE FUNCTION f%s() RETURNS int LANGUAGE internal AS $f$pg_backend_pid$f$', g)"
+    made = [word for _ in range(25) for word in ("-c", "SELECT count(lo_create(0)) FROM generate_series(1, 2000)")]
+    for n in range(25):
+        made += ["-c", f"DO $$ BEGIN FOR g IN {n * 2000} .. {n * 2000 + 1999} LOOP {function}; END LOOP; END $$"]
     old.out("psql", "-XAtqU", "slipway", *made)
-    new = server(uid=1_900_000_003, wait=False).wait("pg_isready", "-h", "127.0.0.1", "-U", "slipway")
+    new = server(wait=False)
+    # It is waited for, as a first start is.
+    new.wait("sh", "-c", "sh /slipway/seeding.sh | grep 'Roles get their rights'")
+    new.wait(*READY, seconds=120)
+    assert new.out("sh", "/slipway/seeding.sh") == ""
     assert asked(new, ROLES).splitlines() == RIGHTS[2:]
-    assert asked(new, "SELECT lomowner::regrole, count(*) FROM pg_largeobject_metadata GROUP BY 1") == "slipway|80000"
+    assert asked(new, "SELECT lomowner::regrole, count(*) FROM pg_largeobject_metadata GROUP BY 1") == "slipway|50000"
+    assert asked(new, "SELECT proowner::regrole, count(*) FROM pg_proc WHERE proname ~ '^f[0-9]+$' GROUP BY 1") == "slipway|50000"
+
+
+def before(server: Callable[..., Box], *statements: str) -> Box:
+    """A server of the version before, where these were run one by one; it may hold transactions that are prepared."""
+    old = server(old=True)
+    old.out("psql", "-XAtqU", "slipway", "-c", "ALTER SYSTEM SET max_prepared_transactions = 4")
+    old.container.restart(timeout=20)
+    old.wait("pg_isready", "-h", "127.0.0.1")
+    old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", *(word for each in statements for word in ("-c", each)))
+    return old
+
+
+def test_what_cannot_change_is_told_and_the_rest_serves(server: Callable[..., Box]) -> None:
+    """A table that a prepared transaction holds, a function whose catalog is broken, a database that is lost; and postgres is gone."""
+    old = before(
+        server,
+        "CREATE TABLE held (n int)",
+        "CREATE TABLE free (n int)",
+        "CREATE FUNCTION broken(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "UPDATE pg_proc SET proargtypes = '99999' WHERE proname = 'broken'",
+        "CREATE DATABASE lost",
+        "DROP DATABASE postgres",
+        "BEGIN; LOCK TABLE held; INSERT INTO held VALUES (1); PREPARE TRANSACTION 'it'",
+    )
+    lost = old.out("psql", "-XAtqU", "slipway", "-c", "SELECT oid FROM pg_database WHERE datname = 'lost'")
+    old.out("rm", "-r", f"{DATA}/base/{lost}", user="postgres")
+    new = server()
+    owners = "SELECT string_agg(tableowner, ',' ORDER BY tablename) FROM pg_tables WHERE tablename IN ('held', 'free')"
+    assert asked(new, owners) == "slipway,slipway_superuser"
+    assert asked(new, ROLES).splitlines() == RIGHTS[2:]
+    told = [line for line in new.logs().splitlines() if "not all is slipway's" in line]
+    assert len(told) == 2 and "database slipway" in told[0] and "last of 2 errors: ERROR" in told[0], new.logs()
+    assert "database lost" in told[1]
+    asked(new, "COMMIT PREPARED 'it'")
+    new.container.restart(timeout=20)
+    new.wait(*READY)
+    assert asked(new, owners) == "slipway,slipway"
+
+
+def test_a_server_that_slipway_could_rule_does_not_start(server: Callable[..., Box]) -> None:
+    """Each time one line says why, and the way in that it names mends it."""
+    before(
+        server,
+        "CREATE ROLE slipway_superuser",
+        "CREATE ROLE slipway_reader PASSWORD 'theirs'",
+        "CREATE FUNCTION rules() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "BEGIN; ALTER FUNCTION rules() COST 7; PREPARE TRANSACTION 'it'",
+    )
+    for said, mended in (
+        (
+            'cannot become slipway_superuser: FATAL: role "slipway_superuser" already exists',
+            "ALTER ROLE slipway_superuser RENAME TO theirs",
+        ),
+        ("slipway_reader is a role of the user's", "ALTER ROLE slipway_reader RENAME TO reads"),
+        ("ROUTINE public.rules() would act as the superuser for slipway: ERROR: canceling", "ROLLBACK PREPARED 'it'"),
+    ):
+        new = server(wait=False)
+        assert new.exit_code() == 77, new.logs()
+        *_, why, way = new.logs().splitlines()
+        assert said in why and "run --rm postgres single" in way, new.logs()
+        assert server(wait=False, sql=mended).exit_code() == 0
+    new = server()
+    assert "not properly shut down" not in new.logs()
+    assert asked(new, ROLES).splitlines() == ["reads|f|f|f", *RIGHTS[2:], "theirs|f|f|t"]
+    assert slipway(new, "SELECT rules()") == (0, "1")
 
 
 #: What slipway has after it as before.
@@ -278,7 +355,7 @@ MAY_NOT = {
 def refused(box: Box, queries: dict[str, str], database: str = "slipway") -> list[str]:
     """Those of the queries that are not refused so."""
     said = {query: slipway(box, query, database) for query in queries}
-    return [f"{query}: {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
+    return [f"{query}: {code} {text}" for query, (code, text) in said.items() if code == 0 or queries[query] not in text]
 
 
 SEEDS = {
@@ -337,7 +414,7 @@ def test_no_function_of_the_users_runs_as_the_superuser(server: Callable[..., Bo
     assert slipway(box, HOSTILE)[0] == 0
     assert taken(tmp_path, postgres=box)["postgres"].startswith("3 rows in 3 tables")
     box.container.restart(timeout=20)
-    box.wait("pg_isready", "-h", "127.0.0.1")
+    box.wait(*READY)
     assert "evil" not in box.out("ls", "/tmp")  # noqa: S108 (of the container)
     # It would: so the trap is one.
     asked(box, "SELECT * FROM public.trap")

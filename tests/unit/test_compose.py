@@ -78,3 +78,14 @@ def test_a_worker_has_longer_to_stop_than_its_job() -> None:
     settings = (PROJECT / "roles/stack/templates/env.j2").read_text()
     assert service("worker")["stop_grace_period"] == "${WORKER_STOP_SECONDS:?}s"
     assert re.search(r"^WORKER_STOP_SECONDS=\{\{ stack_job_seconds \| int \+ 15 \}\}$", settings, re.MULTILINE)
+
+
+def test_a_start_of_postgres_that_works_is_not_unhealthy() -> None:
+    """Of a volume of an earlier version each role gets its rights before it serves, with project's files or without."""
+    check = service("postgres")["healthcheck"]
+    assert check["start_period"] == "${POSTGRES_SEED_SECONDS:?}s" and "sh /slipway/seeding.sh" in check["test"][-1]
+    settings = (PROJECT / "roles/stack/templates/env.j2").read_text()
+    part = settings.partition("service == 'postgres'")[2].partition("{% endfor %}")[0]
+    assert "POSTGRES_SEED_SECONDS={{ stack_seed_seconds }}" in part.rpartition("endif")[0].rpartition("endif")[2]
+    [block] = [each for each in yaml.safe_load((PROJECT / "roles/stack/tasks/compose.yml").read_text()) if "rescue" in each]
+    assert block["rescue"][0]["when"] == "'postgres' in stack_services"

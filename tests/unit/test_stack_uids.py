@@ -80,6 +80,15 @@ def test_a_record_that_cannot_be_read_gives_nothing_away(line: str) -> None:
         rules.read(f"{line}\n")
 
 
+def test_a_record_of_other_bytes_cannot_be_read(tmp_path: Path) -> None:
+    record = tmp_path / "uids"
+    record.write_bytes(f"# \xff\nmine {FIRST}\n".encode("latin-1"))
+    assert host.recorded(record) == {"mine": FIRST}
+    record.write_bytes(f"m\xefne {FIRST}\n".encode("latin-1"))
+    with pytest.raises(host.RecordError, match="line 1 is"):
+        host.recorded(record)
+
+
 def test_a_record_is_whole_or_not_there(tmp_path: Path) -> None:
     assert host.recorded(tmp_path / "uids") == {}
     (tmp_path / "uids").write_text(rules.written({"mine": nth(1)}))

@@ -28,7 +28,7 @@ class OwnerError(Exception):
 def recorded(record: Path = RECORD) -> dict[str, int]:
     """The first id of each stack's block. Raises RecordError and OSError."""
     with suppress(FileNotFoundError):
-        return read(record.read_text())
+        return read(record.read_text("utf-8", "replace"))
     return {}
 
 

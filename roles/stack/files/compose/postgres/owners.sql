@@ -1,26 +1,17 @@
 -- In one database: what the user made as the first superuser, or a seed did, is slipway's; what the system and extensions are made of stays.
+-- Each object changes by itself: one transaction would hold a lock for each, and there may be a million. What is cut off goes on; what cannot
+-- be changed is told, and the rest changes.
 -- Whatever kind an object is of, it stands here as a row: where its catalog has it, how ALTER names it, its owner, its rights, and whether it
 -- stays the first superuser's (NULL: it is left alone).
 -- Run functions of users nowhere: their indexes, views, policies and types are only named.
-BEGIN;
 -- An event trigger does not run at what follows, but for those that are to run always.
-SET LOCAL session_replication_role = replica;
-\if :superuser
-\else
-SELECT format('ALTER EVENT TRIGGER %I DISABLE', evtname) FROM pg_event_trigger WHERE evtenabled IN ('A', 'R') AND oid >= 16384 \gexec
--- As a superuser it would run the triggers of tables that are slipway's.
-SELECT format('ALTER SUBSCRIPTION %I DISABLE', subname) FROM pg_subscription
-WHERE subenabled AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database()) \gexec
--- Functions of the system's that read files and the like.
-SELECT format('REVOKE EXECUTE ON ROUTINE %s FROM %s', p.oid::regprocedure, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
-FROM pg_proc p JOIN pg_init_privs i ON i.objoid = p.oid AND i.classoid = 'pg_proc'::regclass AND i.privtype = 'i', aclexplode(p.proacl) a
-WHERE p.oid < 16384 AND a.grantee <> 10 AND NOT EXISTS (SELECT FROM aclexplode(i.initprivs) b WHERE b.grantee = a.grantee) \gexec
-\endif
+SET session_replication_role = replica;
+SET synchronous_commit = off;
 SELECT oid AS slipway_oid FROM pg_authid WHERE rolname = 'slipway' \gset
 -- Since PostgreSQL 15, and 14.
 SELECT to_regclass('pg_publication_namespace') IS NOT NULL AS slipway_schemas,
        EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'pg_range'::regclass AND attname = 'rngmultitypid') AS slipway_multiranges \gset
-CREATE TEMP TABLE slipway_objects ON COMMIT DROP AS
+CREATE TEMP TABLE slipway_objects AS
 WITH code (oid) AS (
   -- Functions that run as part of something else, also of a superuser's: in C their owner cannot change them.
   SELECT p.oid FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
@@ -50,7 +41,11 @@ WITH code (oid) AS (
     AND (typtype IN ('d', 'e', 'r', 'b') OR typtype = 'c' AND EXISTS (SELECT FROM pg_class c WHERE c.oid = typrelid AND relkind = 'c'))
     AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
   UNION ALL
-  SELECT 'pg_proc'::regclass, p.oid, 'ROUTINE', p.oid::regprocedure::text, proowner, proacl, EXISTS (SELECT FROM code WHERE code.oid = p.oid)
+  -- Not regprocedure, which ends all of this for one function with a type that is not there.
+  SELECT 'pg_proc'::regclass, p.oid, 'ROUTINE',
+         format('%I.%I(%s)', nspname, proname,
+                (SELECT string_agg(format_type(t, NULL), ', ' ORDER BY i) FROM unnest(proargtypes) WITH ORDINALITY AS a (t, i))),
+         proowner, proacl, EXISTS (SELECT FROM code WHERE code.oid = p.oid)
   FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE p.oid >= 16384 AND nspname !~ '^pg_'
   UNION ALL SELECT 'pg_operator'::regclass, oid, 'OPERATOR', oid::regoperator::text, oprowner, NULL, false FROM pg_operator WHERE oid >= 16384
   UNION ALL
@@ -94,9 +89,10 @@ SELECT o.*, EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.obji
 UPDATE slipway_objects SET stays = true WHERE member AND NOT stays;
 SELECT count(*) AS slipway_count FROM slipway_objects WHERE owner = 10 AND NOT stays \gset
 
+\set ON_ERROR_STOP 0
 -- Owners: the table, then the schema that it is in, or the other way round, as a superuser may.
 SELECT format('ALTER %s %s OWNER TO %s', replace(kind, 'FOREIGN SERVER', 'SERVER'), name, CASE WHEN stays THEN 'slipway_superuser' ELSE 'slipway' END)
-FROM slipway_objects WHERE kind <> 'LARGE OBJECT' AND CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+FROM slipway_objects WHERE CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
 \if :slipway_multiranges
 -- In PostgreSQL 15 ALTER TYPE leaves these behind: the multiranges of ranges.
 WITH given AS (
@@ -122,6 +118,7 @@ SELECT format('ALTER POLICY %I ON %s TO %s', polname, o.name,
                FROM unnest(polroles) WITH ORDINALITY AS each_one (r, n)))
 FROM pg_policy p JOIN slipway_objects o ON o.class = 'pg_class'::regclass AND o.oid = p.polrelid WHERE 10 = ANY (polroles) \gexec
 -- What objects to come have; the row is the same, of another role.
+BEGIN;
 SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE slipway %s REVOKE ALL ON %s FROM slipway, PUBLIC', d.place, d.what)
 FROM (SELECT CASE WHEN defaclnamespace = 0 THEN '' ELSE 'IN SCHEMA ' || quote_ident(nspname) END,
              CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' WHEN 'T' THEN 'TYPES' ELSE 'SCHEMAS' END
@@ -135,6 +132,7 @@ DELETE FROM pg_shdepend WHERE classid = 'pg_default_acl'::regclass
   AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND objid IN (SELECT oid FROM pg_default_acl WHERE defaclrole = 10);
 DELETE FROM pg_depend WHERE classid = 'pg_default_acl'::regclass AND objid IN (SELECT oid FROM pg_default_acl WHERE defaclrole = 10);
 DELETE FROM pg_default_acl WHERE defaclrole = 10;
+COMMIT;
 -- Logins at other servers. Without a password they are a superuser's alone.
 SELECT format('CREATE USER MAPPING FOR slipway SERVER %I%s', s.srvname,
               (SELECT format(' OPTIONS (%s)', string_agg(format('%I %L', split_part(o, '=', 1), substr(o, strpos(o, '=') + 1)), ', '))
@@ -144,14 +142,6 @@ FROM pg_user_mapping m JOIN pg_foreign_server s ON s.oid = m.umserver JOIN pg_fo
 LEFT JOIN pg_proc p ON p.oid = f.fdwvalidator LEFT JOIN pg_language l ON l.oid = p.prolang
 WHERE m.umuser = 10 AND coalesce(l.lanname, 'c') IN ('c', 'internal')
   AND NOT EXISTS (SELECT FROM pg_user_mapping o WHERE o.umserver = m.umserver AND o.umuser = :slipway_oid) \gexec
-\if :superuser
-\else
-SELECT format('ALTER USER MAPPING FOR %s SERVER %I OPTIONS (DROP password_required)',
-              CASE m.umuser WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(m.umuser)) END, s.srvname)
-FROM pg_user_mapping m JOIN pg_foreign_server s ON s.oid = m.umserver JOIN pg_foreign_data_wrapper f ON f.oid = s.srvfdw
-JOIN pg_proc p ON p.oid = f.fdwvalidator JOIN pg_language l ON l.oid = p.prolang
-WHERE l.lanname IN ('c', 'internal') AND EXISTS (SELECT FROM unnest(m.umoptions) o WHERE split_part(o, '=', 1) = 'password_required') \gexec
-\endif
 -- An extension that its owner may have made without being a superuser. No command gives one away.
 WITH given AS (
   UPDATE pg_extension e SET extowner = :slipway_oid
@@ -161,9 +151,20 @@ WITH given AS (
 )
 INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
 SELECT d.oid, 'pg_extension'::regclass, given.oid, 0, 'pg_authid'::regclass, :slipway_oid, 'o' FROM given, pg_database d WHERE d.datname = current_database();
-COMMIT;
--- Of these there may be a million, and one transaction would hold a lock for each: there is no room for so many. What is cut off goes on.
-SET session_replication_role = replica;
-SET synchronous_commit = off;
-SELECT format('ALTER LARGE OBJECT %s OWNER TO slipway', oid) FROM pg_largeobject_metadata WHERE lomowner = 10 \gexec
+\set ON_ERROR_STOP 1
 SELECT format('PostgreSQL: in database %s slipway owns %s more objects.', quote_ident(current_database()), :slipway_count) WHERE :slipway_count > 0;
+-- What is left, and acts as the superuser for whoever uses it, or when the server looks after a table: what its index is made of is slipway's.
+SELECT format('slipway_unsafe %s %s', kind, o.name) FROM slipway_objects o LEFT JOIN pg_proc p ON o.class = 'pg_proc'::regclass AND p.oid = o.oid
+LEFT JOIN pg_class c ON o.class = 'pg_class'::regclass AND c.oid = o.oid
+WHERE NOT :superuser AND CASE
+  WHEN o.stays THEN o.owner = :slipway_oid AND coalesce(p.proowner, c.relowner, 10) <> 10
+  WHEN o.stays IS NULL THEN false
+  WHEN p.proowner = 10 THEN p.prosecdef
+  WHEN c.relowner = 10 THEN c.relkind IN ('v', 'm') OR c.relhasrules
+    OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.atttypid >= 16384)
+    OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+                                                                     OR EXISTS (SELECT FROM unnest(i.indclass) e (oid) WHERE e.oid >= 16384)))
+    OR EXISTS (SELECT FROM pg_statistic_ext e WHERE e.stxrelid = c.oid)
+  ELSE false
+END
+ORDER BY 1 LIMIT 1;

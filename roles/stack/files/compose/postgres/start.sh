@@ -13,6 +13,13 @@ refuse() {
   exit 78
 }
 
+# No server runs over what it has. The first superuser gets in without one, whatever its roles and databases are.
+stop() {
+  echo "$1" >&2
+  echo "The data are whole. A way in, in the stack's folder: docker compose stop postgres; docker compose run --rm postgres single DATABASE" >&2
+  exit 77
+}
+
 # Whether the server has never served: by the options of its last start, which listened on its socket alone while the files were run.
 never_served() {
   [ ! -s "$PGDATA/postmaster.opts" ] || grep -qF '"listen_addresses="' "$PGDATA/postmaster.opts"
@@ -52,22 +59,48 @@ single() {
   as_server "$@"
 }
 
+# Of a server that listens for this script alone: the number of slipway_superuser, if there is one. Either database may have been removed.
+first() {
+  for database in postgres template1; do
+    ! as_server env PGOPTIONS="-c statement_timeout=0 -c role=none" psql -XAtwq -h "$socket" -U slipway_superuser -d "$database" \
+      -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null || break
+  done
+}
+
+# No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
+rename() {
+  for database in postgres template1; do
+    ! single postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic -c lc_messages=C "$database" \
+      < /slipway/rename.sql > /dev/null 2> /tmp/slipway_said || return 0
+    grep -q 'database "postgres" does not exist' /tmp/slipway_said || break
+  done
+  stop "PostgreSQL does not start: the first superuser cannot become slipway_superuser: $(sed -nE 's/^.*(ERROR|FATAL): +/\1: /p' /tmp/slipway_said | tail -n 1)"
+}
+
 give_rights() {
   rm -rf "$socket"
   as_server mkdir -m 0700 "$socket"
+  touch /tmp/slipway_rights
   begin
-  if [ "$(as_server env PGOPTIONS="-c statement_timeout=0 -c role=none" psql -XAtwq -h "$socket" -U slipway_superuser -d postgres \
-      -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null)" != 10 ]; then
-    # No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
+  if [ "$(first)" != 10 ]; then
     end
     echo "PostgreSQL: the first superuser becomes slipway_superuser."
-    single postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic postgres < /slipway/rename.sql > /dev/null
+    rename
     begin
   fi
-  as_server sh /slipway/rights.sh "$socket"
+  # Its own words are the last of the log.
+  as_server sh /slipway/rights.sh "$socket" 2> /tmp/slipway_said || {
+    end
+    stop "$(cat /tmp/slipway_said)"
+  }
   end
-  rm -rf "$socket"
+  rm -rf "$socket" /tmp/slipway_rights
 }
+
+if [ "${1:-}" = single ]; then
+  single postgres --single -D "$PGDATA" "${2:-template1}"
+  exit
+fi
 
 if [ -d /project ]; then
   if [ -e "$mark" ]; then
