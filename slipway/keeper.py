@@ -56,6 +56,9 @@ def _try(connection: Mapping[str, Any], command: str) -> str:
                 return ""
             missed, failure = missed + 1, ""
         except Exception as reason:
+            if type(reason).__name__ == "NoCredentialsError":
+                # So the command has taken none either. Each one would wait for a quarter of an hour here.
+                return ""
             answer = getattr(reason, "response", None)
             # With a lab that does not answer any more its locks are gone too.
             failure = "" if connection.get("endpoint_url") and answer is None else str(reason) or repr(reason)

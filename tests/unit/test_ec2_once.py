@@ -419,6 +419,21 @@ def test_a_keeper_that_may_not_remove_the_lock_says_so_at_once(tmp_path: Path, m
     assert "DeleteSecurityGroup operation: not allowed to To end it" in line
 
 
+def test_a_keeper_without_credentials_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1"}}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(given)))
+    keeper.main()
+    assert waits == [0]
+    assert not (tmp_path / "keeper.log").exists()
+
+
 @pytest.mark.parametrize(
     "names",
     [
