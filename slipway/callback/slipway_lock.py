@@ -99,6 +99,9 @@ class CallbackModule(CallbackBase):
     def _keep(self, play: Any) -> None:
         """Name the command to the role, and start the keeper of its lock."""
         given = _variables(play)
+        if "aws_connection" not in given:
+            # Of another inventory: the play has no way to EC2.
+            return
         try:
             connection = Templar(loader=play.get_loader(), variables=given).template(given["aws_connection"])
         except AnsibleError:
