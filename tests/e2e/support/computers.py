@@ -96,6 +96,7 @@ def computer(lab: Checkout, folder: Path) -> Computer:
     mine = {key: value for key, value in theirs.items() if key not in ("aws_connection", "slipway_region", "stack_registry_push")}
     # The engine that both have takes images at the lab's own port.
     mine["stack_registry_push"] = f"127.0.0.1:{lab.lab.registry_port}"
+    mine["ec2_instance_ssh_cidrs"] = [str(lab.lab.public_cidr)]
     settings = here.path / "inventory" / "aws" / "group_vars" / "all"
     (settings / "mine.yml").write_text(yaml.safe_dump(mine))
     shutil.copy(here.path / "inventory" / "lab" / "group_vars" / "all" / "lab_ports.yml", settings / "ports.yml")
