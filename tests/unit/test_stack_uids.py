@@ -46,6 +46,27 @@ def test_a_block_is_one_stacks_alone(blocks: dict[str, int], owners: dict[str, s
     assert rules.allotted("mine", blocks, owners) == nth(number)
 
 
+@pytest.mark.parametrize(
+    ("blocks", "owners", "found"),
+    [
+        ({}, {}, {}),
+        ({}, {"one": {nth(2) + 1, nth(2) + 3}, "two": {nth(5) + 1, 0}}, {"one": 2, "two": 5}),
+        # What the record knows stays as it is.
+        ({"one": nth(7)}, {"one": {nth(2) + 1}}, {}),
+        ({"two": nth(2)}, {"one": {nth(2) + 1}}, {}),
+        # A copied volume; volumes of two blocks; those of an earlier version; one that has no stack's name.
+        ({}, {"one": {nth(2) + 1}, "copy": {nth(2) + 1}}, {}),
+        ({}, {"one": {nth(2) + 1, nth(3) + 1}}, {}),
+        ({}, {"one": {999}}, {}),
+        ({}, {"A.b": {nth(2) + 1}}, {}),
+    ],
+)
+def test_a_record_that_was_lost_is_found_again_by_the_volumes(
+    blocks: dict[str, int], owners: dict[str, set[int]], found: dict[str, int]
+) -> None:
+    assert rules.found_again(blocks, owners) == {stack: nth(number) for stack, number in found.items()}
+
+
 def test_hundreds_of_stacks_get_ids_of_their_own() -> None:
     blocks: dict[str, int] = {}
     for number in range(300):

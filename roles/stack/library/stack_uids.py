@@ -33,7 +33,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_docker import DockerError
 from ansible.module_utils.stack_engine import STACK, Engine
-from ansible.module_utils.stack_uid_rules import RecordError, allotted, uids, written
+from ansible.module_utils.stack_uid_rules import RecordError, allotted, found_again, uids, written
 from ansible.module_utils.stack_uids import RECORD, OwnerError, give, owners, recorded, wanted
 
 
@@ -73,14 +73,14 @@ def keep(blocks: dict[str, int]) -> None:
 
 def done(asked: dict[str, Any], check: bool) -> dict[str, Any]:
     """Do it all. Raises OwnerError, RecordError, DockerError and OSError."""
-    blocks, name = recorded(), asked["allot"]
-    changed = False
-    if name:
-        first = allotted(name, blocks, found(check))
-        changed = blocks.get(name) != first
-        blocks[name] = first
-        if changed and not check:
-            keep(blocks)
+    before, name = recorded(), asked["allot"]
+    unknown = {stack["name"] for stack in asked["give"]} - before.keys()
+    held = found(check) if name or unknown else {}
+    blocks = before | ({name: allotted(name, before, held)} if name else {})
+    blocks |= found_again(blocks, held)
+    changed = blocks != before
+    if changed and not check:
+        keep(blocks)
     given = []
     for stack in asked["give"] if not check else []:
         own = uids(blocks[stack["name"]]) if stack["name"] in blocks else {}

@@ -12,7 +12,8 @@ FIRST, SIZE, LAST = 1_900_000_000, 16, 2_100_000_000
 PLACES: Mapping[str, int] = {"redis": 1, "mongo": 2, "postgres": 3}
 #: A store's volumes, by their keys in the Compose files.
 VOLUMES: Mapping[str, tuple[str, ...]] = {"redis": ("redis_data",), "mongo": ("mongo_data", "mongo_config"), "postgres": ("postgres_data",)}
-_LINE = re.compile(r"([a-z0-9][a-z0-9_-]*) ([0-9]{1,10})")
+_NAME = "[a-z0-9][a-z0-9_-]*"
+_LINE = re.compile(f"({_NAME}) ([0-9]{{1,10}})")
 
 
 class RecordError(ValueError):
@@ -46,6 +47,17 @@ def block(uid: int) -> int | None:
 def uids(first: int) -> dict[str, int]:
     """The id of each store."""
     return {store: first + place for store, place in PLACES.items()}
+
+
+def found_again(blocks: Mapping[str, int], owners: Mapping[str, Collection[int]]) -> dict[str, int]:
+    """The first ids of stacks of which the record says nothing, because it was lost: of each the one block that its volumes belong to.
+
+    What the record, or another stack's volume, has too is left out.
+    """
+    held = {stack: {first for uid in ids if (first := block(uid)) is not None} for stack, ids in owners.items()}
+    everyone = [*blocks.values(), *(first for firsts in held.values() for first in firsts)]
+    alone = {stack: min(firsts) for stack, firsts in held.items() if len(firsts) == 1 and everyone.count(min(firsts)) == 1}
+    return {stack: first for stack, first in sorted(alone.items()) if stack not in blocks and re.fullmatch(_NAME, stack)}
 
 
 def allotted(name: str, blocks: Mapping[str, int], owners: Mapping[str, Collection[int]]) -> int:
