@@ -102,9 +102,15 @@ def opens(address: str, seconds: float) -> bool:
 def login(aws: Cli, instance: str, key: Path, command: str) -> str:
     """What a command prints on the host, whose keys are known from its console alone."""
     address = aws.facts(instance)["PublicIpAddress"]
-    console = aws("get-console-output", "--instance-id", instance, "--output", "text", "--query", "Output")
+    shown: list[tuple[str, str]] = []
+    # A host that still boots has not shown them yet.
+    for _ in range(60):
+        console = aws("get-console-output", "--instance-id", instance, "--output", "text", "--query", "Output")
+        if shown := re.findall(r"^(ssh-\w+|ecdsa-\S+) (\S+)", console, re.M):
+            break
+        time.sleep(1)
     known = key.with_name("known_hosts")
-    known.write_text("".join(f"{address} {kind} {body}\n" for kind, body in re.findall(r"^(ssh-\w+|ecdsa-\S+) (\S+)", console, re.M)))
+    known.write_text("".join(f"{address} {kind} {body}\n" for kind, body in shown))
     options = ["-i", str(key), "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=5"]
     # At the first connections the host may still be booting.
     for _ in range(20):
