@@ -124,7 +124,7 @@ def test_what_lies_on_the_machine_is_data(odd: Odd, mark: str) -> None:
     package = f"/opt/conda/lib/python3.11/site-packages/{mark[:40].replace('/', '')}.dist-info"
     script = f"import os, site; p = os.path.join(site.getsitepackages()[0], {Path(package).name!r}); os.makedirs(p, exist_ok=True)\n"
     script += f"open(p + '/METADATA', 'w').write('Metadata-Version: 2.1\\nName: ' + {mark!r} + '\\nVersion: ' + {mark!r} + '\\n')"
-    odd.on_host("docker exec --interactive --user 0 odd-jupyter-1 python -", stdin=script)
+    odd.on_host("docker exec --interactive odd-jupyter-1 python -", stdin=script)
     odd.does("diff", "odd")
     odd.does("adopt", "odd")
     assert LOOKUP not in (odd.path / "odd" / "docker" / "jupyter" / "Dockerfile").read_text()
