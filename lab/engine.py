@@ -86,7 +86,7 @@ def apt_install(*packages: str) -> None:
 
 
 def client(timeout: int = 60) -> docker.DockerClient:
-    """A client of the engine. Raises DockerException if there is none.
+    """A client of the engine. Raises DockerException if no engine answers.
 
     It does not read the user's settings for Docker. All credentials that they name would be sent with each build, and a helper that is
     gone, or a file that cannot be read, would end it; the lab's registry wants none.

@@ -63,7 +63,7 @@ def collides(wanted: IPv4Network, taken: Taken) -> bool:
 
 def choose(taken: Taken) -> Networks | None:
     """The first private and public network that collide with nothing; if there are such, some that no route covers at all."""
-    # What a route covers may have hosts that somebody needs: it is taken only if nothing else is left.
+    # What a route covers may have hosts that the user needs, so it is taken last.
     everything = Taken((*taken.own, *taken.routed))
     private = _first(_privates(), everything) or _first(_privates(), taken)
     public = _first(PUBLIC.subnets(new_prefix=24), everything) or _first(PUBLIC.subnets(new_prefix=24), taken)

@@ -204,7 +204,7 @@ def test_no_sync_goes_through_a_link_out_of_the_project_or_makes_one(examples: C
     # As if it had become a link after the look: rsync alone would read through it.
     script = (examples.path / "roles/project/files/beneath.sh").read_text()
     confined = shlex.join(["sudo", "-n", "unshare", "--mount", "sh", "-euc", script, "beneath", there, ""])
-    for way, place, arrives in (("rsync", there, True), (confined, "/work", False)):
+    for way, place, arrives in (("rsync", there, True), (confined, "/project", False)):
         command = ["rsync", "--links", "--files-from=-", "--from0", f"--rsync-path={way}"]
         command += ["-e", f"ssh -F {examples.path}/.slipway/lab/machines/slipway/ssh_config", f"slipway:{place}/", f"{outside}/"]
         subprocess.run(command, input=b"swap/authorized_keys\0", capture_output=True, timeout=60)

@@ -55,6 +55,7 @@ def test_a_wait_that_is_interrupted_is_a_result_like_any_other(tmp_path: Path, m
 def test_the_executed_copy_of_a_notebook_has_a_name_that_a_file_can_have(stem: str) -> None:
     job = batch.Job(Path("/p"), "p", Path("ipynb", f"{stem}.ipynb"), [], "20261130T132614.123456")
     name = Path(job.output).name
+    # rsync receives it under a name with a dot before and seven characters after it.
     assert len(name.encode()) <= 255 - len(".XXXXXX.")
     assert name.startswith(f"20261130T132614.123456-{stem[:60]}")
     assert job.of("runs/20251130T132614.123456" + job._end).stamp == "20251130T132614.123456"

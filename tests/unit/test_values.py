@@ -109,6 +109,7 @@ PLAY = """
     - ansible.builtin.assert: {that: ["value | length > 0", "key in named"], fail_msg: "{{ value }}"}
     - ansible.builtin.debug: {msg: a text is no condition}
       when: truth
+      # Ansible refuses a text as a condition. That it does not evaluate it first is what is looked at, here and below.
       ignore_errors: true
     - ansible.builtin.set_stats:
         data: {value: "{{ value }}", key: "{{ key }}", named: "{{ named }}", answer: "{{ answer }}", truth: "{{ truth }}", odd: "{{ odd }}"}

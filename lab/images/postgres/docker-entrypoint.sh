@@ -106,6 +106,7 @@ if [[ ${1:-} == postgres && ! " $* " =~ ' '(-\?|--help|--describe-config|-V|--ve
   : "${POSTGRES_HOST_AUTH_METHOD:=}"
 
   mkdir -p "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"}
+  # As upstream: a folder that is mounted may belong to another user, and initdb says so itself.
   chmod 0700 "$PGDATA" || true
   if [[ $(id -u) == 0 ]]; then
     find "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} /var/run/postgresql \

@@ -1,4 +1,4 @@
-# rsync's side on the host: sh -euc SCRIPT beneath WORK PREPARE, then rsync's own arguments. It sees the project's folder as /work, and of the rest
+# rsync's side on the host: sh -euc SCRIPT beneath WORK PREPARE, then rsync's own arguments. It sees the project's folder as /project, and of the rest
 # of the host its programs alone. So whatever a notebook puts in a folder's place meanwhile, nothing outside is read or written.
 work=$1 prepare=$2 root=/run/slipway
 shift 2
@@ -15,6 +15,6 @@ for each in /usr /bin /lib /lib32 /lib64; do
     mount --bind "$each" "$root$each"
   fi
 done
-mkdir "$root/work"
-mount --bind "$work" "$root/work"
-exec chroot --userspec="$SUDO_UID:$SUDO_GID" --groups= "$root" /bin/sh -euc "cd /work; $prepare"' exec rsync "$@"' rsync "$@"
+mkdir "$root/project"
+mount --bind "$work" "$root/project"
+exec chroot --userspec="$SUDO_UID:$SUDO_GID" --groups= "$root" /bin/sh -euc "cd /project; $prepare"' exec rsync "$@"' rsync "$@"

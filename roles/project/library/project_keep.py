@@ -48,7 +48,7 @@ def arrive(root: str, paths: list[str], planned: dict[str, str]) -> dict[str, st
                     left[path] = CHANGED
                 continue
             if stat.S_ISLNK(kind) and f"link:{os.readlink(source[1], dir_fd=source[0])}" != planned[path]:
-                # That one nobody has judged.
+                # No check has judged that one.
                 left[path] = CHANGED
                 continue
             try:

@@ -159,7 +159,7 @@ def plan(asked: dict[str, Any], check: bool) -> dict[str, Any]:
 
 
 def received(tree: Tree) -> Tree:
-    """What the host has told, without any path that is none of a project's files."""
+    """What the host reported, without paths that cannot be a project's files."""
     return replace(
         tree, files={path: value for path, value in tree.files.items() if not {"", ".", ".."} & set(path.split("/")) and synced(path)}
     )

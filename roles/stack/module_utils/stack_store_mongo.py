@@ -107,7 +107,7 @@ class Mongo(Session):
 
     def __init__(self, container: Mapping[str, Any], _: str) -> None:
         self._id = container["Id"]
-        # In a container of its own: mongosh takes 100 MB, which mongod's limit may not have. As the user nobody, who owns nothing.
+        # In a container of its own: mongosh takes 100 MB, which mongod's limit may not have. As user 65534, which owns nothing.
         safe = ["--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--memory=256m", "--pids-limit=100", "--user=65534:65534"]
         image = [f"--network=container:{container['Id']}", "--entrypoint=mongosh", container["ImageID"]]
         super().__init__(["run", "--rm", "--interactive", *safe, *image, "--quiet", "--eval", MONGO], "{")

@@ -1,6 +1,6 @@
 """PostgreSQL's fingerprint, by psql.
 
-What tables hold is read by slipway_reader, which may read all and is no superuser: whoever plans a query of a table runs functions of its
+What tables hold is read by slipway_reader, which may read all and is no superuser: the planner of a query runs functions of the table's
 indexes and constraints, which are the user's. The first superuser reads the system's catalogs alone.
 """
 

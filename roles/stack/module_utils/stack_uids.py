@@ -17,7 +17,7 @@ from ansible.module_utils.stack_uid_rules import PLACES, VOLUMES, RecordError, r
 RECORD = Path("/etc/slipway/uids")
 #: Seconds that a store has to flush before it is killed.
 STORE_SECONDS = 60
-#: Of a volume that nobody has used yet.
+#: Of a volume that no container has used yet.
 _NEW_MODE = 0o700
 
 

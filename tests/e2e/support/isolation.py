@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from tests.conftest import Checkout
@@ -75,7 +76,7 @@ def other(here: Checkout, project: str) -> Other:
     """What there is of a project, with a file in its work/ and one of the host's own."""
     # In runs/, which no sync touches.
     files = [
-        f"/home/ubuntu/projects/{project}/work/runs/mine.txt",
+        str(PurePosixPath("/home/ubuntu/projects", project, "work", "runs", "mine.txt")),
         "/root/mine.txt",
         "/etc/shadow",
         "/var/run/docker.sock",
