@@ -287,7 +287,7 @@ def _add_projects(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
     listed.add_argument(
         "--forget", type=words.RUN, metavar="NAME", help="take this run, which has ended, from the list without fetching its results"
     )
-    reseed = of_a_project("reseed", "make PostgreSQL's volume anew from the project's files; its data are lost")
+    reseed = of_a_project("reseed", "make PostgreSQL's volume again from the project's files; its data are lost")
     reseed.add_argument("--volume", type=words.VOLUME, metavar="NAME", help="the volume's name, typed out to confirm")
     for name, text in (("rest", "stop a stack's services; their data stay"), ("remove", "remove a project's containers; its volumes stay")):
         command = add(name, text)
