@@ -162,7 +162,9 @@ class Checkout:
 
         A lock is given back when its command has ended, by a process of its own.
         """
-        asked = [json.loads(line) for line in (self.lab.root / "requests.jsonl").read_text().splitlines()]
+        # The last line may be just being written.
+        whole, _, _ = (self.lab.root / "requests.jsonl").read_text().rpartition("\n")
+        asked = [json.loads(line) for line in whole.splitlines()]
         return [line for line in asked if not line["params"].get("GroupName", "").endswith(".lock")][since:]
 
     def plays(self, name: str = "slipway") -> list[int]:

@@ -70,7 +70,7 @@ def running(client: docker.DockerClient, image: Callable[[str], str], folder: Pa
     settings |= {f"{each.upper()}_IMAGE": image(each) for each in services}
     settings |= owned.settings(services)
     settings |= {"MONGO_MEMORY": "252m", "MONGO_CACHE": "100M", "REDIS_MEMORY": "60m", "REDIS_MAXMEMORY": "45mb"}
-    settings |= {"POSTGRES_MEMORY": "124m", "POSTGRES_SHARED_BUFFERS": "31MB"}
+    settings |= {"POSTGRES_MEMORY": "124m", "POSTGRES_SHARED_BUFFERS": "31MB", "POSTGRES_SEED_SECONDS": "60"}
     (folder / ".env").write_text("".join(f"{key}={value}\n" for key, value in (settings | more).items()))
     network = client.networks.create(f"{name}_shell", labels=LABELS)
     environment = {f"{each.upper()}_{key}": value for each in services for key, value in (("HOST", each), ("PASSWORD", PASSWORD))}

@@ -58,10 +58,15 @@ class Command:
     def until(self, reached: Reached) -> None:
         """Return when its play is at the point."""
         deadline = time.monotonic() + 600
-        while not any(reached(run, calls(self.lab, self.asked)) for run in _runs(self.lab) - self.runs):
-            assert self.process.poll() is None, f"it ended before the point, with {self.process.returncode}"
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        try:
+            while not any(reached(run, calls(self.lab, self.asked)) for run in _runs(self.lab) - self.runs):
+                assert self.process.poll() is None, f"it ended before the point, with {self.process.returncode}"
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        except BaseException:
+            # It would keep the tests that follow from its machine.
+            kill_all(self.process)
+            raise
 
 
 def _runs(lab: Checkout) -> frozenset[Path]:
@@ -97,10 +102,13 @@ def kill(lab: Checkout, process: subprocess.Popen[bytes], name: str = "slipway")
     """End the wrapper, the play and its modules on this computer, as a crash of it does."""
     process.kill()
     process.wait()
-    # ansible-runner gives the play a session of its own.
-    for play in lab.plays(name):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(play, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    # ansible-runner gives the play a session of its own. It may start another process while the list is made.
+    while plays := lab.plays(name):
+        assert time.monotonic() < deadline, f"the processes {plays} do not end"
+        for play in plays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(play, signal.SIGKILL)
 
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
