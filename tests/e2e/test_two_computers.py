@@ -103,6 +103,22 @@ def test_two_at_once(lab: Checkout, two: tuple[Computer, Computer], name: str, s
     race(lab, two, name, shares_key, has_group)
 
 
+@pytest.mark.long
+def test_two_whole_commands_at_once(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
+    """`up` with all services, and then by the other, which has the machine's folder from the first."""
+    up = ("python", "orchestrate.py", "up", "--target", "aws", "--name", name)
+    done = at_once((two[0], up), (two[1], up), 0.02)
+    assert sorted(each.code for each in done) == [0, 3], f"{done[0].said}\n{done[1].said}"
+    made, winner = instances(lab.ec2(), name), 0 if done[0].code == 0 else 1
+    assert len(made) == 1
+    held, other = two[winner].keep(name), two[1 - winner]
+    shutil.rmtree(other.machine(name), ignore_errors=True)
+    shutil.copytree(two[winner].machine(name), other.machine(name))
+    again = other.orchestrate("up", "--name", name)
+    assert (again.code, again.said.count("running  healthy")) == (0, 4), again.said
+    assert (held, made) == (other.keep(name), instances(lab.ec2(), name))
+
+
 UNLOCKED = ("ansible-playbook", "-i", "inventory/aws/hosts.yml", "playbooks/provision.yml", "-e", '{"ec2_instance_holder": {}}', "-e")
 
 
