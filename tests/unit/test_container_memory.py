@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import read
 
 #: As Linux 6.8 writes them in a container of 256 MiB, after its kernel was killed once.
 VERSIONS = {
@@ -30,11 +29,7 @@ def memory(folder: Path, files: dict[str, str]) -> ModuleType:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    path = PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter" / "slipway_memory.py"
-    spec = importlib.util.spec_from_file_location("slipway_memory", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = read("roles", "stack", "files", "compose", "jupyter", "slipway_memory.py")
     module.GROUPS, module.OLD = folder, folder / "memory"  # type: ignore[attr-defined]
     return module
 

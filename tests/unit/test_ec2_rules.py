@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import load
 
-# A role's module_utils are in no package until Ansible sends them.
-SPEC = importlib.util.spec_from_file_location("ec2_rules", PROJECT / "roles" / "ec2_instance" / "module_utils" / "ec2_rules.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-ec2_rules = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(ec2_rules)
+ec2_rules = load("ec2_rules")
 
 SSH = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import read
 from tests.unit.test_project_sync import ignored, settings, tree
 
 Make = Callable[..., Path]
@@ -253,11 +252,7 @@ def test_without_git_rules_are_refused_and_a_project_without_them_is_sent(make: 
 
 
 def test_the_check_of_a_project_passes_over_what_stays_here(make: Make) -> None:
-    spec = importlib.util.spec_from_file_location("project_read", PROJECT / "roles" / "project" / "library" / "project_read.py")
-    assert spec is not None
-    assert spec.loader is not None
-    project_read = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(project_read)
+    project_read = read("roles", "project", "library", "project_read.py")
     project = make("ipynb/a.ipynb", "data/a.csv", "docker/postgres/1.sql", "venv/line\nbreak", rules="venv/\ndata/\n")
     (project / "slipway.yml").write_text("name: demo\nservices: [jupyter, postgres]\nseeds: [data/a.csv]\n")
     found = project_read.look(project)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -13,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
-from tests.modules import load
+from tests.modules import load, read
 from tests.unit.test_project_plan import project_plan
 from tests.unit.test_project_sync import tree
 
@@ -109,16 +107,7 @@ class Sides:
         assert done.returncode in (0, 23), done.stderr
 
 
-def module(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, PROJECT / "roles" / "project" / "library" / f"{name}.py")
-    assert spec
-    assert spec.loader
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
-
-
-project_keep, project_remove = module("project_keep"), module("project_remove")
+project_keep, project_remove = (read("roles", "project", "library", f"{name}.py") for name in ("project_keep", "project_remove"))
 needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -10,14 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import read
 from tests.unit.test_project_sync import tree
 
-SPEC = importlib.util.spec_from_file_location("project_plan", PROJECT / "roles" / "project" / "library" / "project_plan.py")
-assert SPEC is not None
-assert SPEC.loader is not None
-project_plan = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(project_plan)
+project_plan = read("roles", "project", "library", "project_plan.py")
 
 
 class Sides:

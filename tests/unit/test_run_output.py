@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -10,18 +9,12 @@ from types import ModuleType
 import nbformat
 import pytest
 
-from tests.conftest import PROJECT
+from tests.modules import read
 
 
 @pytest.fixture
 def output() -> ModuleType:
-    path = PROJECT / "roles" / "stack" / "files" / "compose" / "batch" / "run_output.py"
-    spec = importlib.util.spec_from_file_location("run_output", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return read("roles", "stack", "files", "compose", "batch", "run_output.py")
 
 
 @pytest.mark.parametrize(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from ansible import constants
 
-from tests.conftest import PROJECT
+from tests.modules import read
 
 
 @pytest.fixture
 def speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The callback, in a project with one module, in a run of Ansible with a temporary folder of its own."""
-    spec = importlib.util.spec_from_file_location("slipway_speed", PROJECT / "slipway" / "callback" / "slipway_speed.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = read("slipway", "callback", "slipway_speed.py")
     monkeypatch.setattr(module, "PROJECT", tmp_path)
     library = tmp_path / "roles" / "one" / "library"
     library.mkdir(parents=True)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import PROJECT
-from tests.modules import load
+from tests.modules import load, read
 
 load("stack_engine")
 ROLE = PROJECT / "roles" / "stack"
-SPEC = importlib.util.spec_from_file_location("stack_look", ROLE / "library" / "stack_look.py")
-assert SPEC and SPEC.loader
-look = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(look)
+look = read("roles", "stack", "library", "stack_look.py")
 PLACES: dict[str, str] = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__stack_secret_folders"]
 NAMES: dict[str, str] = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["__stack_secrets"]
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
 
 import pytest
 
 from slipway import arguments
 from slipway.model import Exit, RefusalError
-from tests.conftest import PROJECT
+from tests.modules import load, read
 
-
-def load(name: str, folder: str) -> ModuleType:
-    """A role's modules are in no package until Ansible sends them."""
-    full = f"ansible.module_utils.{name}"
-    spec = importlib.util.spec_from_file_location(full, PROJECT / "roles" / "tunnel" / folder / f"{name}.py")
-    assert spec and spec.loader
-    sys.modules[full] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-rules = load("tunnel_port", "module_utils")
-sockets = load("tunnel_sockets", "module_utils")
-tunnel = load("ssh_tunnel", "library")
+rules, sockets = load("tunnel_port"), load("tunnel_sockets")
+tunnel = read("roles", "tunnel", "library", "ssh_tunnel.py")
 
 
 @pytest.mark.parametrize(
