@@ -177,7 +177,7 @@ REGION = name("[a-z0-9]{1,20}(-[a-z0-9]{1,20}){1,4}", "an AWS region, us-east-1 
 SERVICE = name("[a-z][a-z0-9-]{0,29}", "a service's name, which `status` shows")
 #: As Docker has them.
 VOLUME = name("[A-Za-z0-9][A-Za-z0-9_.-]{1,200}", "a volume's name, which `remove` shows")
-TAG = name("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "an image's tag: 1 to 128 letters, digits, _, . and -, beginning with none of the last two")
+TAG = name("[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", "an image's tag: 1 to 128 letters, digits, _, . and -; the first is neither . nor -")
 RUN = name("[A-Za-z0-9][A-Za-z0-9_.-]{1,200}", "a run's name, which `runs` shows")
 #: As Jupyter has them.
 KERNEL = name("[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a kernel's name, python3 for one")

@@ -73,7 +73,7 @@ def known() -> set[str]:
 
 
 def no_numbers(given: Mapping[str, Any]) -> dict[str, str]:
-    """Inputs of roles that are numbers, and are given as a text that is none, each with what is allowed.
+    """Inputs of roles that are numbers, and are given as a text that is no number, each with what is allowed.
 
     Ansible's own check takes 1e3 for 1000, 1_000 too, and the digits of every script.
     """

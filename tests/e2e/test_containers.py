@@ -84,7 +84,7 @@ def test_network_and_ports(inspected: dict[str, dict[str, Any]], service: str) -
 
 
 def test_each_server_runs_as_a_user_of_its_own(machine: Checkout) -> None:
-    """From the first process on, none of which is root or another store's user. To that user alone belongs what its volume holds."""
+    """From the first process on, no process is root or another store's user. To that user alone belongs what its volume holds."""
     first = int(re.search(r"^slipway ([0-9]+)$", machine.on_host("cat /etc/slipway/uids"), re.MULTILINE)[1])  # type: ignore[index]
     users = {"jupyter": 1000, "redis": first + 1, "mongo": first + 2, "postgres": first + 3}
     for service, user in users.items():

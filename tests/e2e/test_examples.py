@@ -68,7 +68,7 @@ def browser() -> urllib.request.OpenerDirector:
 
 
 def refused(url: str, **headers: str) -> bool:
-    """Whether a page says that it is not for whoever asks."""
+    """Whether a page says that it is not for the one who asks."""
     asked = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
         browser().open(asked, timeout=20).close()

@@ -65,7 +65,7 @@ def test_what_a_notebook_replaces_leads_nowhere(here: Checkout) -> None:
     beyond = isolation.other(here, "right")
     before = here.on_host(SUMS)
     python(here, "left", REPLACE)
-    # Each server ends itself, and the engine starts its container again: it resolves the mounts anew.
+    # Each server ends itself, and the engine starts its container again: it resolves the mounts once more.
     for service in ("postgres", "redis"):
         here.on_host(f"docker exec left-{service}-1 sh -c 'kill -INT 1'; sleep 3")
         healthy(here, service)

@@ -128,7 +128,7 @@ SETTINGS = ['{"credsStore": "desktop"}', '{"credHelpers": {"127.0.0.1:5000": "go
 
 
 def test_the_lab_reads_no_credentials(lab: Checkout, tmp_path: Path) -> None:
-    # One image that nobody has yet, built as all are.
+    # One image that was not built yet, built as all are.
     code = (
         "import pathlib, sys, tempfile; from lab import engine, images\n"
         "client = engine.client()\n"

@@ -365,7 +365,7 @@ SEEDS = {
     "20.sh": 'psql -U slipway -c "INSERT INTO seeded VALUES (\'b\')"\npsql -U "$POSTGRES_USER" -c "INSERT INTO seeded VALUES (\'c\')"\n',
     "30.sql": "CREATE SCHEMA theirs; CREATE TYPE theirs.t AS ENUM ('a'); CREATE FUNCTION theirs.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
 }
-#: A function that the planner runs for whoever reads the table: it is constant, and stands in an index.
+#: A function that the planner runs for each role that reads the table: it is constant, and stands in an index.
 HOSTILE = r"""
 CREATE FUNCTION evil(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
 CREATE TABLE trap AS SELECT 1 AS n; CREATE INDEX ON trap ((n + evil(1)));

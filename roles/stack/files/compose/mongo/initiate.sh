@@ -1,5 +1,5 @@
 #!/bin/bash
-# Make the server a replica set of one member if it is none yet, and see to it that its user slipway has the rights that MONGO_RIGHTS stands
+# Make the server a replica set of one member if it is not one yet, and see to it that its user slipway has the rights that MONGO_RIGHTS stands
 # for. It keeps what its volume holds; what was done is written down there, for mongosh takes 100 MB and a second of the processor.
 set -u
 mark=/data/db/slipway_rights

@@ -153,7 +153,7 @@ INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, d
 SELECT d.oid, 'pg_extension'::regclass, given.oid, 0, 'pg_authid'::regclass, :slipway_oid, 'o' FROM given, pg_database d WHERE d.datname = current_database();
 \set ON_ERROR_STOP 1
 SELECT format('PostgreSQL: in database %s slipway owns %s more objects.', quote_ident(current_database()), :slipway_count) WHERE :slipway_count > 0;
--- What is left, and acts as the superuser for whoever uses it, or when the server looks after a table: what its index is made of is slipway's.
+-- What is left, and acts as the superuser for each role that uses it, or when the server looks after a table: what its index is made of is slipway's.
 SELECT format('slipway_unsafe %s %s', kind, o.name) FROM slipway_objects o LEFT JOIN pg_proc p ON o.class = 'pg_proc'::regclass AND p.oid = o.oid
 LEFT JOIN pg_class c ON o.class = 'pg_class'::regclass AND c.oid = o.oid
 WHERE NOT :superuser AND CASE

@@ -83,7 +83,7 @@ slipway_run() {
 }
 
 slipway_rights
-# A script's psql that names no database means this one, whoever it comes as.
+# A script's psql that names no database means this one, as whatever role it comes.
 export PGDATABASE="$POSTGRES_DB"
 exec {slipway_log}>&2 2> >(slipway_hear)
 slipway_hears=$!
