@@ -188,7 +188,8 @@ def _destroy(options: argparse.Namespace) -> Exit:
     if options.json:
         print(render.as_json({"target": options.target, "name": name, "changed": result.changed, "seconds": result.seconds}))
     elif result.changed == 0:
-        print(f"Nothing to remove: there is no machine {name} (target {options.target}).")
+        what = f"there is no machine {name}" if instance is None else f"{instance} of {name} was removed before"
+        print(f"Nothing to remove: {what} (target {options.target}).")
     else:
         what = name if instance is None else f"{instance} of {name}, which stays"
         print(f"{'Would remove' if check else 'Removed'} {what}: changed={result.changed} in {result.seconds:.0f} s")

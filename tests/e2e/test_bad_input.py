@@ -186,6 +186,7 @@ def test_two_instances_of_one_name_are_both_listed_and_one_can_be_removed(lab: C
         assert instances(ec2, "twin") == twins
         assert lab.answer("destroy", "twin", "--instance", twins[0])["changed"] == 1
         assert instances(ec2, "twin") == twins[1:]
+        assert lab.answer("destroy", "twin", "--instance", twins[0])["changed"] == 0
         # The other is the machine now.
         only = lab.orchestrate("destroy", "twin", "--instance", twins[1])
         assert only.returncode == 2, only.stderr

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.conftest import Checkout, own_lab
+from tests.conftest import IMAGES, Checkout, own_lab
 from tests.e2e.support import isolation
 from tests.e2e.support.projects import make, python
 
@@ -205,10 +205,16 @@ def test_a_machine_of_the_version_before_gets_users_of_its_own_with_what_it_hold
     assert owners(here) == {"999"}
     # Of a resize the fingerprints are compared; another command is asked for what it kept. The first try ends in the middle.
     here.on_host("sudo chown -h 1 /var/lib/docker/volumes/slipway_redis_data/_data/appendonlydir")
+    redis = "docker exec slipway-redis-1 sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli get kept'"
+    if command == ["up"]:
+        # No store is stopped for it before the images are there.
+        with here.given({"stack_images": IMAGES | {"mongo": "registry.lab:5000/mongo:missing"}}):
+            missing = here.orchestrate("--yes", *command)
+        assert (missing.returncode, "What ran before still runs" in missing.stderr) == (4, True), missing.stderr
+        assert here.on_host(redis).strip() == "yes"
     done = here.orchestrate("--yes", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert owners(here) & {"0", "1", "999"} == set()
-    redis = "docker exec slipway-redis-1 sh -c 'REDISCLI_AUTH=$(cat /run/secrets/redis_password) redis-cli get kept'"
     assert here.on_host(redis).strip() == "yes"
     mongo = "mongo = __import__('pymongo').MongoClient('mongo', username='slipway', password=__import__('os').environ['MONGO_PASSWORD'])\n"
     roles = "print(*sorted(each['role'] for each in mongo.admin.command('usersInfo', 'slipway')['users'][0]['roles']))"

@@ -98,18 +98,20 @@ class Look:
     def instance(self) -> tuple[dict[str, Any] | None, bool]:
         """Return the machine's instance, and whether another one of that name is on its way out."""
         name = self.module.params["name"]
-        filters = ansible_dict_to_boto3_filter_list({"tag:slipway": name, "instance-state-name": LIVE})
+        wanted = self.module.params["instance_id"]
+        # One that is named may have been removed by the same command before.
+        states = [*LIVE, "terminated"] if wanted else LIVE
+        filters = ansible_dict_to_boto3_filter_list({"tag:slipway": name, "instance-state-name": states})
         answer = self.client.describe_instances(Filters=filters, aws_retry=True)
         found = [item for reservation in answer["Reservations"] for item in reservation["Instances"]]
-        ending = [item for item in found if item["State"]["Name"] == "shutting-down"]
-        living = sorted((item for item in found if item not in ending), key=lambda item: item["LaunchTime"])
-        wanted = self.module.params["instance_id"]
-        instance, wrong = ec2_once.one_of(name, living, wanted, self.known_instance())
+        ended = [item for item in found if item["State"]["Name"] in ("shutting-down", "terminated")]
+        living = sorted((item for item in found if item not in ended), key=lambda item: item["LaunchTime"])
+        instance, wrong = ec2_once.one_of(name, living, wanted, self.known_instance(), ended)
         if wrong and wanted:
             self.refuse("ec2_instance_destroy_instance", wanted, wrong)
         if wrong:
             self.module.fail_json(msg=wrong, exit_code=3)
-        return instance, bool(ending)
+        return instance, any(item["State"]["Name"] == "shutting-down" for item in ended)
 
     def lock(self) -> None:
         """Take the machine's lock for the command that asks, or end with the one that has it."""

@@ -105,13 +105,18 @@ def spent(name: str, instance: Mapping[str, Any] | None) -> str | None:
     """Why a token that was used makes no machine; none if its instance lives, which then is the machine."""
     if instance and instance["State"]["Name"] in LIVING:
         return None
-    known = f"The instance {instance['InstanceId']}" if instance else "An instance"
+    again = f"To begin again: python orchestrate.py destroy {name}, then the same with up; both with the options of this command."
+    if instance is None:
+        # It may be shown late, or was terminated so long ago that EC2 has forgotten it.
+        return (
+            f"EC2 has launched an instance of the machine {name} before, and does not show it. Nothing was made in its place. Run the same "
+            f"command again in a minute. If it says the same, that instance was terminated outside of this project, with its disk. {again}"
+        )
     # `Client.UserInitiatedShutdown: User initiated shutdown`, or why EC2 itself ended it.
-    why = (instance or {}).get("StateReason", {}).get("Message", "")
+    why = instance.get("StateReason", {}).get("Message", "")
     return (
-        f"{known} of the machine {name} was terminated outside of this project{f' ({plain(why)})' if why else ''}, and its disk with all "
-        f"data is gone. Nothing was made in its place. To begin again: python orchestrate.py destroy {name}, then the same with up; "
-        f"both with the options of this command."
+        f"The instance {instance['InstanceId']} of the machine {name} was terminated outside of this project"
+        f"{f' ({plain(why)})' if why else ''}, and its disk with all data is gone. Nothing was made in its place. {again}"
     )
 
 
@@ -144,11 +149,16 @@ def _key(public: str) -> list[str]:
     return public.split()[:2]
 
 
-def one_of(name: str, living: Sequence[Mapping[str, Any]], wanted: str, ours: str = "") -> tuple[Mapping[str, Any] | None, str]:
-    """Which of the living instances of a name is meant, and why none is.
+def one_of(
+    name: str, living: Sequence[Mapping[str, Any]], wanted: str, ours: str = "", ended: Sequence[Mapping[str, Any]] = ()
+) -> tuple[Mapping[str, Any] | None, str]:
+    """Which of the living instances of a name is meant, and why it is refused to choose one. Neither, if there is nothing to remove.
 
     `wanted` is an instance's id, or empty; `ours` is the one that this computer's folder knows: that is to be kept, else the oldest.
+    `ended`: those of the name that were terminated, or are just being so.
     """
+    if any(item["InstanceId"] == wanted for item in ended):
+        return None, ""
     facts = [(item["InstanceId"], item["InstanceType"], item["State"]["Name"], item["LaunchTime"]) for item in living]
     listed = ", ".join(f"{one} ({kind}, {state}, since {since})" for one, kind, state, since in facts)
     if not wanted:

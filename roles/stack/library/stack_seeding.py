@@ -37,6 +37,8 @@ from ansible.module_utils.stack_seeding import Limits, Seen, state, told
 
 #: Seconds between two looks.
 PAUSE = 3
+#: A start that has just ended shows as healthy at the next health check of its container: at most so many seconds later.
+NEXT_CHECK = 15
 
 
 def facts(container_id: str) -> dict[str, Any]:
@@ -58,6 +60,7 @@ def works(container_id: str) -> tuple[float, str]:
 def wait(asked: dict[str, Any]) -> dict[str, Any]:
     """Look again and again. Raises OSError."""
     until, limits = time.time() + asked["seconds"], Limits(asked["whole_seconds"], asked["idle_seconds"])
+    checked = time.time() + NEXT_CHECK
     seen = Seen(**asked["before"]) if asked["before"] else None
     while True:
         containers = services(asked["name"])
@@ -66,7 +69,8 @@ def wait(asked: dict[str, Any]) -> dict[str, Any]:
         at = time.time()
         seen = seen.after(at, cpu, said) if seen else Seen(asked["began"], at, cpu, said, at)
         what = state(found, asked["asked"], seen, limits, first=not asked["before"])
-        if what != "seeding" or time.time() >= until:
+        just_ended = what == "none" and found.get("postgres", {}).get("health") == "starting" and time.time() < checked
+        if not just_ended and (what != "seeding" or time.time() >= until):
             return {"state": what, "seen": asdict(seen), "text": told(what, seen, limits)}
         time.sleep(PAUSE)
 

@@ -110,10 +110,13 @@ def closed(here: Checkout, project: str, beyond: Other) -> None:
         said = here.on_host(f"docker exec --interactive {each['Id']} sh -s", stdin=script)
         assert said.split("\n") == [f"user {user}", ""], service
         # As if it had got out of its container: to its user nothing of the host is open that is another one's.
-        tried = [f"head -c 1 {path} >&2 && echo {path}\ntrue >> {path} && echo {path}" for path in map(shlex.quote, beyond.files)]
+        tried = [
+            "id -u",
+            *(f"head -c 1 {path} >&2 && echo {path}\ntrue >> {path} && echo {path}" for path in map(shlex.quote, beyond.files)),
+        ]
         tried += [f"ls -d /proc/{number}/root/* >&2 && echo {number}\nkill -0 {number} && echo {number}" for number in beyond.processes]
-        outside = f"sudo setpriv --reuid={user} --regid={user} --clear-groups sh -s 2> /dev/null || true"
-        assert here.on_host(outside, stdin="\n".join(tried)) == "", service
+        outside = f"sudo setpriv --reuid={user} --regid={user} --clear-groups sh -s 2> /dev/null"
+        assert here.on_host(outside, stdin="\n".join([*tried, "exit 0"])) == f"{user}\n", service
 
 
 def users(here: Checkout, project: str) -> set[str]:
