@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.modules import load
+from tests.modules import load, read
 
 rules = load("stack_seeding")
 LIMITS = rules.Limits(whole=3600, idle=300)
@@ -76,3 +76,22 @@ def test_the_file_is_named_and_how_long_it_will_be_waited_for() -> None:
         f"PostgreSQL is not ready after 3600 s (stack_seed_seconds). {RUNS} It goes on there"
     )
     assert rules.told("failed", seen(), LIMITS) == rules.told("none", seen(), LIMITS) == ""
+
+
+@pytest.mark.parametrize(
+    ("healths", "state"), [(["starting", "starting", "healthy"], "done"), (["starting"] * 9, "none"), (["unhealthy"], "failed")]
+)
+def test_the_next_health_check_of_a_start_that_has_just_ended_is_waited_for(
+    healths: list[str], state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = read("roles", "stack", "library", "stack_seeding.py")
+    clock = [1000.0]
+    left = iter(healths)
+    monkeypatch.setattr(module, "services", lambda _: {"postgres": {"Id": "1"}})
+    monkeypatch.setattr(module, "facts", lambda _: facts(next(left)))
+    monkeypatch.setattr(module, "works", lambda _: (5.0, ""))
+    monkeypatch.setattr(module.time, "time", lambda: clock[0])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    asked = {"name": "x", "asked": ["postgres"], "began": 700.0, "before": {}, "seconds": 0, "whole_seconds": 3600, "idle_seconds": 300}
+    assert module.wait(asked)["state"] == state
+    assert clock[0] - 1000 <= module.NEXT_CHECK
