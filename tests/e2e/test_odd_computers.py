@@ -166,12 +166,12 @@ def test_an_image_of_files_that_only_their_owner_can_read_starts(lab: Checkout) 
 @pytest.mark.long
 def test_a_push_names_what_is_broken_of_the_credentials(machine: Checkout, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(str(SETTINGS[0]))
-    # As on AWS: with the user's own settings.
     project = PROJECT / "examples" / "jupyter-mongo"
     copy = machine.path / "with-packages"
     shutil.copytree(project, copy)
-    with machine.given({"stack_docker_config": ""}):
-        refused = machine.orchestrate("deploy", str(copy), "--yes", DOCKER_CONFIG=str(tmp_path))
+    # Without that variable it is the user's own folder, but for the lab, which reads none.
+    with machine.given({"stack_docker_config": str(tmp_path)}):
+        refused = machine.orchestrate("deploy", str(copy), "--yes")
     assert refused.returncode == 2, refused.stderr
     assert f"{tmp_path}/config.json: credsStore: desktop: the program docker-credential-desktop is not installed" in refused.stderr
     assert "Traceback" not in refused.stderr

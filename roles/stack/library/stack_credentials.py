@@ -20,7 +20,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_credentials import fault
+from ansible.module_utils.stack_credentials import MEND, fault
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     except FileNotFoundError:
         why = None
     except OSError as failure:
-        why = f"{path}: it cannot be read ({failure.strerror}). Mend it, or name another folder of settings in DOCKER_CONFIG."
+        why = f"{path}: it cannot be read ({failure.strerror}). {MEND}"
     if why:
         module.fail_json(msg=why, exit_code=2)
     module.exit_json(changed=False, path=path)

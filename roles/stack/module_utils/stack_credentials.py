@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-_MEND = "Mend it, or name another folder of settings in DOCKER_CONFIG."
+#: What to do about it.
+MEND = "Mend it, or name another folder of settings (DOCKER_CONFIG, or stack_docker_config)."
 
 
 def fault(path: str, text: str, installed: Callable[[str], bool]) -> str | None:
@@ -15,15 +16,15 @@ def fault(path: str, text: str, installed: Callable[[str], bool]) -> str | None:
     try:
         settings = json.loads(text)
     except ValueError as wrong:
-        return f"{path}: it is no JSON ({wrong}). {_MEND}"
+        return f"{path}: it is no JSON ({wrong}). {MEND}"
     if not isinstance(settings, dict):
-        return f"{path}: it is {json.dumps(settings)[:60]}, no object in JSON. {_MEND}"
+        return f"{path}: it is {json.dumps(settings)[:60]}, no object in JSON. {MEND}"
     for key in ("auths", "credHelpers", "proxies", "HttpHeaders"):
         if not isinstance(settings.get(key) or {}, dict):
-            return f"{path}: {key}: {json.dumps(settings[key])[:60]} is no object in JSON. {_MEND}"
+            return f"{path}: {key}: {json.dumps(settings[key])[:60]} is no object in JSON. {MEND}"
     for key, helper in _helpers(settings):
         if not isinstance(helper, str):
-            return f"{path}: {key}: {json.dumps(helper)[:60]} is no text. {_MEND}"
+            return f"{path}: {key}: {json.dumps(helper)[:60]} is no text. {MEND}"
         if not installed(f"docker-credential-{helper}"):
             return f"{path}: {key}: {helper}: the program docker-credential-{helper} is not installed. Remove the key, or install it."
     return None
