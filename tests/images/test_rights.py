@@ -22,7 +22,7 @@ UID = 1_900_000_003
 LEAST: dict[str, Any] = {"cap_drop": ["ALL"], "user": f"{UID}:{UID}"}
 LEAST_BEFORE: dict[str, Any] = {"cap_drop": ["ALL"], "cap_add": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]}
 READY = ("pg_isready", "-h", "127.0.0.1", "-U", "slipway")
-OPTIONS = "-c default_transaction_read_only=off -c role=none -c statement_timeout=0"
+OPTIONS = "-c default_transaction_read_only=off -c role=none -c statement_timeout=0 -c local_preload_libraries="
 SUPERUSER = ("psql", "-XAtqw", "-v", "ON_ERROR_STOP=1", "-U", "slipway_superuser", "-d")
 
 #: Done in each of three databases, by slipway, when it was the first superuser.
@@ -164,7 +164,7 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
 
 def asked(box: Box, query: str, database: str = "slipway") -> str:
     """What the superuser sees."""
-    return box.out(*SUPERUSER, database, "-c", query, PGOPTIONS=OPTIONS)
+    return box.out(*SUPERUSER, database, "-c", query, PGOPTIONS=f"{OPTIONS} -c session_preload_libraries=")
 
 
 def slipway(box: Box, query: str, database: str = "slipway") -> tuple[int, str]:
@@ -211,7 +211,8 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
 def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(server: Callable[..., Box]) -> None:
     old = server(old=True)
     # Each a transaction of its own: the old server has no room for all their locks either.
-    function = "EXECUTE format('CREATE FUNCTION f%s() RETURNS int LANGUAGE internal AS $f$pg_backend_pid$f$', g)"
+    name = "f%s_a_rather_long_name_as_people_and_programs_give_to_them"
+    function = f"EXECUTE format('CREATE FUNCTION {name}() RETURNS int LANGUAGE internal AS $f$pg_backend_pid$f$', g)"
     made = ["-c", "SELECT count(lo_create(0)) FROM generate_series(1, 2000)"]
     for n in range(40):
         made += ["-c", f"DO $$ BEGIN FOR g IN {n * 2000} .. {n * 2000 + 1999} LOOP {function}; END LOOP; END $$"]
@@ -219,11 +220,15 @@ def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(
     new = server(wait=False)
     # It is waited for, as a first start is.
     new.wait("sh", "-c", "sh /slipway/seeding.sh | grep 'Roles get their rights'")
-    new.wait(*READY, seconds=120)
+    # Nor does psql hold all that is to be done: it is beside the server in its small memory.
+    sizes = "cat /proc/[0-9]*/status 2> /dev/null | sed -n '/^Name:.psql$/,/^VmHWM/ s/^VmHWM: *\\([0-9]*\\) kB/\\1/p'"
+    seen = new.out("timeout", "120", "sh", "-c", f"until {' '.join(READY)} > /dev/null; do {sizes}; sleep 0.2; done").split()
+    new.wait(*READY)
+    assert 4000 < max(int(size) for size in seen) < 14000
     assert new.out("sh", "/slipway/seeding.sh") == ""
     assert asked(new, ROLES).splitlines() == RIGHTS[2:]
     assert asked(new, "SELECT lomowner::regrole, count(*) FROM pg_largeobject_metadata GROUP BY 1") == "slipway|2000"
-    assert asked(new, "SELECT proowner::regrole, count(*) FROM pg_proc WHERE proname ~ '^f[0-9]+$' GROUP BY 1") == "slipway|80000"
+    assert asked(new, "SELECT proowner::regrole, count(*) FROM pg_proc WHERE proname ~ '^f[0-9]+_a_' GROUP BY 1") == "slipway|80000"
 
 
 def before(server: Callable[..., Box], *statements: str) -> Box:
@@ -289,6 +294,50 @@ def test_a_server_that_slipway_could_rule_does_not_start(server: Callable[..., B
     assert "not properly shut down" not in new.logs()
     assert asked(new, ROLES).splitlines() == ["reads|f|f|f", *RIGHTS[2:], "theirs|f|f|t"]
     assert slipway(new, "SELECT rules()") == (0, "1")
+
+
+def test_a_database_is_changed_whatever_ends_its_connections(server: Callable[..., Box]) -> None:
+    """A library that is not there, which its owner gets past; template0 is as any other. What else keeps the superuser out is told."""
+    rules = "CREATE FUNCTION rules() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text'"
+    old = before(server, rules, "CREATE DATABASE other TEMPLATE slipway", "CREATE DATABASE paths TEMPLATE slipway")
+    old.out("psql", "-XAtqU", "slipway", "-c", "ALTER DATABASE template0 ALLOW_CONNECTIONS true")
+    old.out("psql", "-XAtqU", "slipway", "-d", "template0", "-c", rules)
+    old.out("psql", "-XAtqU", "slipway", "-c", "ALTER DATABASE template0 ALLOW_CONNECTIONS false")
+    settings = ("slipway SET local_preload_libraries = 'nope'", "other SET session_preload_libraries = 'nope'")
+    settings += ("paths SET session_preload_libraries = '/tmp/evil'", "paths SET dynamic_library_path = '/tmp'")
+    old.out("psql", "-XAtqU", "slipway", *(word for each in settings for word in ("-c", f"ALTER DATABASE {each}")))
+    new = server()
+    assert "not all is slipway's" not in new.logs()
+    for database in ("slipway", "other", "paths"):
+        assert asked(new, "SELECT rules()", database) == "slipway", database
+    assert slipway(new, "SELECT rules()") == (0, "slipway")
+    # Nothing of it is left in the sessions of a database, and one that is made of template0 has nothing of the superuser's.
+    assert slipway(new, "SELECT rules()", "paths") == (0, "slipway")
+    assert asked(new, "SHOW dynamic_library_path", "paths") == "$libdir"
+    assert slipway(new, "CREATE DATABASE fresh TEMPLATE template0") == (0, "")
+    assert slipway(new, "SELECT rules()", "fresh") == (0, "slipway")
+    assert asked(new, "SELECT datname FROM pg_database WHERE NOT datallowconn") == "template0"
+    oid = asked(new, "SELECT oid FROM pg_database WHERE datname = 'other'")
+    new.out("rm", f"{DATA}/base/{oid}/PG_VERSION")
+    new.container.restart(timeout=20)
+    assert new.exit_code() == 77
+    *_, why, way = new.logs().splitlines()
+    assert "in the database other" in why and "is not a valid data directory" in why and "postgres single" in way, new.logs()
+
+
+def test_why_it_does_not_start_is_told_also_if_its_server_has_died(server: Callable[..., Box]) -> None:
+    before(
+        server,
+        "CREATE FUNCTION rules() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'",
+        "BEGIN; ALTER FUNCTION rules() COST 7; PREPARE TRANSACTION 'it'",
+    )
+    new = server(wait=False)
+    waits = "SELECT 1 / count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    new.wait(*SUPERUSER, "postgres", "-h", "/tmp/slipway_socket", "-c", waits)  # noqa: S108 (of the container)
+    new.out("sh", "-c", f"kill -9 $(head -n 1 {DATA}/postmaster.pid)")
+    assert new.exit_code() == 77, new.logs()
+    *_, died, why, way = new.logs().splitlines()
+    assert "has ended by itself" in died and "in the database slipway slipway would have" in why and "postgres single" in way, new.logs()
 
 
 #: What slipway has after it as before.
@@ -386,6 +435,7 @@ INSERT INTO odd VALUES ('{}', 'a'); CREATE VIEW sees AS SELECT public.evil(1);
 CREATE TABLE mine (n int); ALTER TABLE mine ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON mine USING (evil(1) = 1); INSERT INTO mine VALUES (1);
 ALTER DATABASE slipway SET search_path = public, pg_catalog; ALTER DATABASE slipway SET role = slipway;
+ALTER DATABASE slipway SET local_preload_libraries = 'nope';
 CREATE FUNCTION public.format(text, VARIADIC text[]) RETURNS text LANGUAGE sql AS 'SELECT public.evil(1)::text';
 CREATE FUNCTION public.count(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT public.evil(1)::bigint';
 """
@@ -422,6 +472,23 @@ def test_no_function_of_the_users_runs_as_the_superuser(server: Callable[..., Bo
     assert "evil" in box.out("ls", "/tmp")  # noqa: S108 (of the container)
 
 
+#: What a superuser leaves in the server's own files, and what the server has without it.
+SETTINGS = {
+    "archive_mode": ("on", "off"),
+    "archive_command": ("touch /tmp/evil", "(disabled)"),
+    "archive_library": ("", ""),
+    "restore_command": ("touch /tmp/evil", ""),
+    "archive_cleanup_command": ("touch /tmp/evil", ""),
+    "recovery_end_command": ("touch /tmp/evil", ""),
+    "primary_conninfo": ("host=127.0.0.1", ""),
+    "ssl_passphrase_command": ("touch /tmp/evil", ""),
+    "jit_provider": ("../evil", "llvmjit"),
+    "dynamic_library_path": ("/tmp", "$libdir"),
+    "session_preload_libraries": ("/tmp/evil", ""),
+    "shared_preload_libraries": ("/tmp/evil", ""),
+}
+
+
 def test_a_superuser_for_as_long_as_the_project_asks(server: Callable[..., Box]) -> None:
     box = server(SLIPWAY_SUPERUSER="true")
     program = "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'; SELECT 1"
@@ -432,9 +499,22 @@ def test_a_superuser_for_as_long_as_the_project_asks(server: Callable[..., Box])
     # It may take the superuser's name and its login, too.
     made += "ALTER ROLE slipway_superuser NOLOGIN PASSWORD 'x'; ALTER ROLE slipway_superuser RENAME TO another;"
     assert slipway(box, made)[0] == 0
+    for setting, (value, _) in SETTINGS.items():
+        assert slipway(box, f"ALTER SYSTEM SET {setting} = '{value}'")[0] == 0
     box = server()
+    # It gets in: no library that is not there is loaded.
+    assert slipway(box, "SELECT 1") == (0, "1")
+    shown = {setting: asked(box, f"SHOW {setting}") for setting in SETTINGS}
+    assert shown == {setting: after for setting, (_, after) in SETTINGS.items()}
+    asked(box, "SELECT pg_switch_wal()")
     link = {"SELECT dblink_connect_u('user=slipway_superuser')": "permission denied for function dblink_connect_u"}
     assert refused(box, MAY_NOT | link) == []
     assert asked(box, ROLES).splitlines() == ["other|f|f|f", *RIGHTS[2:]]
     assert asked(box, LEFT) == "up,up D"
-    assert slipway(server(SLIPWAY_SUPERUSER="true"), program) == (0, "1")
+    assert "evil" not in box.out("ls", "/tmp")  # noqa: S108 (of the container)
+    # A library that is not there keeps the server from starting, as the user has set it.
+    for setting in ("session_preload_libraries", "shared_preload_libraries"):
+        asked(box, f"ALTER SYSTEM RESET {setting}")
+    box = server(SLIPWAY_SUPERUSER="true")
+    assert slipway(box, program) == (0, "1")
+    assert slipway(box, "SHOW archive_command") == (0, "touch /tmp/evil")

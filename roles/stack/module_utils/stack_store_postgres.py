@@ -23,6 +23,9 @@ SETTINGS = {
     "role": "none",
     "row_security": "off",
     "search_path": "pg_catalog",
+    # A library that is not there ends the connection.
+    "local_preload_libraries": "",
+    "session_preload_libraries": "",
     "standard_conforming_strings": "on",
     "transform_null_equals": "off",
     "lc_messages": "C",
@@ -157,8 +160,9 @@ class Postgres:
 
     def __init__(self, container: Mapping[str, Any], _: str) -> None:
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-        # Only a superuser may set it; of the reader it is set.
-        less = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items() if name != "lc_messages")
+        # Only a superuser may set them; of the reader the language is set.
+        own = ("lc_messages", "session_preload_libraries")
+        less = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items() if name not in own)
         # Nothing is converted: what a database holds may be invalid in its own encoding.
         psql = "export PGCLIENTENCODING=SQL_ASCII; exec psql -XAtqw -v ON_ERROR_STOP=1 -d postgres -U"
         command = ["exec", "--interactive", container["Id"], "sh", "-c"]

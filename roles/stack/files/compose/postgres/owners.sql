@@ -84,15 +84,17 @@ WITH code (oid) AS (
   UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 'FOREIGN SERVER', quote_ident(srvname), srvowner, srvacl, false FROM pg_foreign_server WHERE oid >= 16384
   UNION ALL SELECT 'pg_largeobject'::regclass, oid, 'LARGE OBJECT', oid::text, lomowner, lomacl, false FROM pg_largeobject_metadata
 )
-SELECT o.*, EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.objsubid = 0 AND d.deptype = 'e') AS member FROM objects o;
+SELECT row_number() OVER () AS n, o.*,
+       EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.objsubid = 0 AND d.deptype = 'e') AS member
+FROM objects o;
+ALTER TABLE slipway_objects ADD PRIMARY KEY (n);
 -- So does what extensions are made of.
 UPDATE slipway_objects SET stays = true WHERE member AND NOT stays;
 SELECT count(*) AS slipway_count FROM slipway_objects WHERE owner = 10 AND NOT stays \gset
 
 \set ON_ERROR_STOP 0
--- Owners: the table, then the schema that it is in, or the other way round, as a superuser may.
-SELECT format('ALTER %s %s OWNER TO %s', replace(kind, 'FOREIGN SERVER', 'SERVER'), name, CASE WHEN stays THEN 'slipway_superuser' ELSE 'slipway' END)
-FROM slipway_objects WHERE CASE WHEN stays THEN owner = :slipway_oid AND NOT :superuser WHEN NOT stays THEN owner = 10 END \gexec
+\set slipway_from 1
+\i /slipway/owners_round.sql
 \if :slipway_multiranges
 -- In PostgreSQL 15 ALTER TYPE leaves these behind: the multiranges of ranges.
 WITH given AS (
@@ -104,19 +106,6 @@ WITH given AS (
 INSERT INTO pg_shdepend (dbid, classid, objid, objsubid, refclassid, refobjid, deptype)
 SELECT d.oid, 'pg_type'::regclass, given.oid, 0, 'pg_authid'::regclass, given.typowner, 'o' FROM given, pg_database d WHERE d.datname = current_database();
 \endif
--- What it was given of other roles' objects.
-SELECT format('GRANT %s%s ON %s %s TO slipway%s', a.privilege_type, o.columns, o.what, o.name, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END),
-       format('REVOKE %s%s ON %s %s FROM slipway_superuser', a.privilege_type, o.columns, o.what, o.name)
-FROM (SELECT CASE WHEN class = 'pg_class'::regclass AND kind <> 'SEQUENCE' THEN 'TABLE' ELSE kind END, name, '', owner, acl FROM slipway_objects
-      UNION ALL
-      SELECT 'TABLE', o.name, format(' (%I)', c.attname), o.owner, c.attacl
-      FROM slipway_objects o JOIN pg_attribute c ON o.class = 'pg_class'::regclass AND c.attrelid = o.oid WHERE c.attacl IS NOT NULL) o (what, name, columns, owner, acl),
-     aclexplode(o.acl) a
-WHERE a.grantee = 10 AND o.owner <> 10 \gexec
-SELECT format('ALTER POLICY %I ON %s TO %s', polname, o.name,
-              (SELECT string_agg(CASE r WHEN 0 THEN 'PUBLIC' WHEN 10 THEN 'slipway' ELSE quote_ident(pg_get_userbyid(r)) END, ', ' ORDER BY n)
-               FROM unnest(polroles) WITH ORDINALITY AS each_one (r, n)))
-FROM pg_policy p JOIN slipway_objects o ON o.class = 'pg_class'::regclass AND o.oid = p.polrelid WHERE 10 = ANY (polroles) \gexec
 -- What objects to come have; the row is the same, of another role.
 BEGIN;
 SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE slipway %s REVOKE ALL ON %s FROM slipway, PUBLIC', d.place, d.what)

@@ -51,6 +51,7 @@ SELECT format('REVOKE slipway_reader FROM %I', r.rolname) FROM pg_auth_members m
 WHERE m.roleid = (SELECT oid FROM pg_authid WHERE rolname = 'slipway_reader') \gexec
 
 -- Nor is another role a superuser, becomes one, or reaches files and programs.
+\set slipway_loads '^(dynamic_library_path|extension_control_path)=|^session_preload_libraries=.*/'
 \if :superuser
 \else
 SELECT format('ALTER ROLE %I NOSUPERUSER NOCREATEROLE NOREPLICATION', rolname) FROM pg_authid
@@ -63,6 +64,11 @@ SELECT to_regclass('pg_parameter_acl') IS NOT NULL AS slipway_parameters \gset
 SELECT format('REVOKE ALL ON PARAMETER %s FROM %s', p.parname, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END)
 FROM pg_parameter_acl p, aclexplode(p.paracl) a WHERE a.grantee <> 10 \gexec
 \endif
+-- Where libraries and extensions are looked for, and libraries by a path: each session of a database or a role would load them. An array is
+-- never left empty.
+DELETE FROM pg_db_role_setting WHERE NOT EXISTS (SELECT FROM unnest(setconfig) c WHERE c !~* :'slipway_loads');
+UPDATE pg_db_role_setting SET setconfig = ARRAY(SELECT c FROM unnest(setconfig) WITH ORDINALITY AS each_one (c, n) WHERE c !~* :'slipway_loads' ORDER BY n)
+WHERE EXISTS (SELECT FROM unnest(setconfig) c WHERE c ~* :'slipway_loads');
 \endif
 
 -- What belongs to all databases.
@@ -77,5 +83,5 @@ SELECT format('GRANT CONNECT ON DATABASE %I TO slipway_reader', datname) FROM pg
 WHERE NOT has_database_privilege('slipway_reader', oid, 'CONNECT') \gexec
 -- Those that let no one in, for as long as their objects are looked at. A setting of theirs says so, should this be cut off.
 SELECT format('ALTER DATABASE %I SET slipway.closed = ''yes''', datname), format('ALTER DATABASE %I ALLOW_CONNECTIONS true', datname)
-FROM pg_database WHERE NOT datallowconn AND datname <> 'template0' AND datconnlimit <> -2 \gexec
+FROM pg_database WHERE NOT datallowconn AND datconnlimit <> -2 \gexec
 COMMIT;

@@ -31,12 +31,30 @@ as_server() {
   if [ "$(id -u)" != 0 ]; then "$@"; elif command -v gosu > /dev/null; then gosu postgres "$@"; else su-exec postgres "$@"; fi
 }
 
+# What a superuser of an earlier time has left in the server's own files (ALTER SYSTEM) and runs a program or code of a file's: it would run as
+# the server, whom the socket takes for any role. What the server is started with counts for more. A library by its name alone is the image's.
+unless_superuser() {
+  [ "${SLIPWAY_SUPERUSER:-}" != true ] || return 0
+  set -- archive_mode=off archive_command= restore_command= archive_cleanup_command= recovery_end_command= primary_conninfo= \
+    ssl_passphrase_command= jit_provider=llvmjit plperl.on_init= "dynamic_library_path='\$libdir'"
+  major="${PG_MAJOR:-0}" && major="${major%%.*}"
+  [ "$major" -lt 15 ] || set -- "$@" archive_library=
+  [ "$major" -lt 18 ] || set -- "$@" "extension_control_path='\$system'"
+  if [ -s "$PGDATA/PG_VERSION" ]; then
+    for libraries in shared_preload_libraries session_preload_libraries; do
+      value="$(as_server postgres -D "$PGDATA" -C "$libraries")"
+      case "$value" in */*) set -- "$@" "$libraries=" ;; esac
+    done
+  fi
+  printf ' -c %s' "$@"
+}
+
 # On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
 # pg_ctl hands the words to a shell.
 begin() {
   as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf \
     -c max_connections=8 -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c shared_buffers=16MB \
-    -c autovacuum=off -c logging_collector=off" start
+    -c autovacuum=off -c logging_collector=off -c max_logical_replication_workers=0$safe" start
 }
 
 end() {
@@ -59,10 +77,16 @@ single() {
   as_server "$@"
 }
 
+# alone WORDS: a server without connections, by standard input.
+alone() {
+  eval "set -- $safe \"\$@\""
+  single postgres --single -D "$PGDATA" "$@"
+}
+
 # Of a server that listens for this script alone: the number of slipway_superuser, if there is one. Either database may have been removed.
 first() {
   for database in postgres template1; do
-    ! as_server env PGOPTIONS="-c statement_timeout=0 -c role=none" psql -XAtwq -h "$socket" -U slipway_superuser -d "$database" \
+    ! as_server env PGOPTIONS="-c statement_timeout=0 -c role=none -c local_preload_libraries= -c session_preload_libraries=" psql -XAtwq -h "$socket" -U slipway_superuser -d "$database" \
       -c 'SELECT oid FROM pg_catalog.pg_authid WHERE rolname = current_user' 2> /dev/null || break
   done
 }
@@ -70,35 +94,36 @@ first() {
 # No role can rename itself. As the only process of the server there is no login, so no name is asked for, and no setting of a role counts.
 rename() {
   for database in postgres template1; do
-    ! single postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_min_error_statement=panic -c lc_messages=C "$database" \
-      < /slipway/rename.sql > /dev/null 2> /tmp/slipway_said || return 0
+    ! alone -j -c exit_on_error=on -c log_min_error_statement=panic -c lc_messages=C "$database" < /slipway/rename.sql > /dev/null 2> /tmp/slipway_said || return 0
     grep -q 'database "postgres" does not exist' /tmp/slipway_said || break
   done
   stop "PostgreSQL does not start: the first superuser cannot become slipway_superuser: $(sed -nE 's/^.*(ERROR|FATAL): +/\1: /p' /tmp/slipway_said | tail -n 1)"
 }
 
 give_rights() {
+  itself="the server that gives roles their rights has ended by itself; its own lines above say why"
   rm -rf "$socket"
   as_server mkdir -m 0700 "$socket"
   touch /tmp/slipway_rights
   begin
   if [ "$(first)" != 10 ]; then
-    end
+    if ! end; then stop "PostgreSQL does not start: $itself"; fi
     echo "PostgreSQL: the first superuser becomes slipway_superuser."
     rename
     begin
   fi
   # Its own words are the last of the log.
-  as_server sh /slipway/rights.sh "$socket" 2> /tmp/slipway_said || {
-    end
+  if ! as_server sh /slipway/rights.sh "$socket" 2> /tmp/slipway_said; then
+    if ! end; then echo "PostgreSQL: $itself" >&2; fi
     stop "$(cat /tmp/slipway_said)"
-  }
-  end
+  fi
+  if ! end; then stop "PostgreSQL does not start: $itself"; fi
   rm -rf "$socket" /tmp/slipway_rights
 }
 
 if [ "${1:-}" = single ]; then
-  single postgres --single -D "$PGDATA" "${2:-template1}"
+  safe="$(unless_superuser)"
+  alone "${2:-template1}"
   exit
 fi
 
@@ -115,10 +140,12 @@ if [ -d /project ]; then
   ln -s /data /tmp/data
   find /project -mindepth 1 -maxdepth 1 -exec ln -s {} /tmp/seeds/ \;
 fi
+safe="$(unless_superuser)"
 if [ -s "$PGDATA/PG_VERSION" ]; then
   # The first process hears no signal that it does not ask for.
   trap 'end || true; exit 143' INT TERM
   give_rights
   trap - INT TERM
 fi
+[ "${1:-}" != postgres ] || eval "set -- \"\$@\" $safe"
 exec docker-entrypoint.sh "$@"
