@@ -221,7 +221,7 @@ def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(
     # It is waited for, as a first start is.
     new.wait("sh", "-c", "sh /slipway/seeding.sh | grep 'Roles get their rights'")
     # Nor does psql hold all that is to be done: it is beside the server in its small memory.
-    sizes = "cat /proc/[0-9]*/status 2> /dev/null | sed -n '/^Name:.psql$/,/^VmHWM/ s/^VmHWM: *\\([0-9]*\\) kB/\\1/p'"
+    sizes = r"cat /proc/[0-9]*/status 2> /dev/null | sed -nE '/^Name:.psql$/,/^VmHWM/ s/^VmHWM:[^0-9]*([0-9]+) kB/\1/p'"
     seen = new.out("timeout", "120", "sh", "-c", f"until {' '.join(READY)} > /dev/null; do {sizes}; sleep 0.2; done").split()
     new.wait(*READY)
     assert 4000 < max(int(size) for size in seen) < 14000
