@@ -483,9 +483,9 @@ SETTINGS = {
     "primary_conninfo": ("host=127.0.0.1", ""),
     "ssl_passphrase_command": ("touch /tmp/evil", ""),
     "jit_provider": ("../evil", "llvmjit"),
-    "dynamic_library_path": ("/tmp", "$libdir"),
-    "session_preload_libraries": ("/tmp/evil", ""),
-    "shared_preload_libraries": ("/tmp/evil", ""),
+    "dynamic_library_path": ("/elsewhere", "$libdir"),
+    "session_preload_libraries": ("/evil", ""),
+    "shared_preload_libraries": ("/evil", ""),
 }
 
 
