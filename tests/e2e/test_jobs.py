@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 
@@ -103,13 +104,23 @@ def test_a_job_in_the_middle_of_a_reboot_is_done_once_more(workers: Checkout) ->
     begun(workers, "rebooted")
     started = workers.on_host(STARTED)
     workers.ec2().reboot_instances(InstanceIds=[instance(workers)])
-    time.sleep(10)
+    rebooted(workers, started)
     # The address stays; the tunnel is gone.
     workers.answer("open", "jobs")
-    assert workers.on_host(STARTED) != started
     settled(workers)
     right(workers)
     once_more(workers, "rebooted", ids)
+
+
+def rebooted(here: Checkout, before: str) -> None:
+    """Wait until the machine has started once more and lets SSH in."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with contextlib.suppress(AssertionError):
+            if here.on_host(STARTED) != before:
+                return
+        time.sleep(1)
+    raise AssertionError("the machine has not started once more")
 
 
 def settled(here: Checkout) -> None:
