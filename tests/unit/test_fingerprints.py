@@ -65,3 +65,11 @@ def test_a_store_is_read_left_out_or_refused(tmp_path: Path, answers: list[Any],
             readers.take(**options)
     else:
         assert readers.take(**options) == wanted
+
+
+@pytest.mark.parametrize("lost", ["", "databases 1\n", "databases 1\nslipway end\n["])
+def test_an_answer_of_psql_that_was_cut_off_is_asked_for_again(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    postgres = load("stack_store_postgres")
+    monkeypatch.setattr(postgres, "client", lambda *_: lost)
+    with pytest.raises(PassingError, match="cut off"):
+        postgres.Postgres({"Id": "1"}, "").read("")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.stack_store import PassingError, StoreError, client, fingerprint, several
@@ -151,8 +151,10 @@ _WORDS = {
     "RIGHTS_OF_CODE": RIGHTS.format("proacl"),
 }
 CATALOGS = re.sub("|".join(_WORDS), lambda word: _WORDS[word[0]], LARGE_OBJECTS + DEFINITIONS)
+#: The last line of each answer.
+_END = "slipway end"
 #: What is said of a table that is locked, or removed while it is read.
-_PASSES = re.compile("lock timeout|does not exist|could not open relation|cache lookup failed|deadlock", re.I)
+_PASSES = re.compile("cut off|lock timeout|does not exist|could not open relation|cache lookup failed|deadlock", re.I)
 
 
 class Postgres:
@@ -186,15 +188,15 @@ class Postgres:
 
     def _read(self, known: str) -> dict[str, Any]:
         while True:
-            mark = client(self._reader, TABLES_ALONE + MARK + DATABASES + self._in_each(TABLES_ALONE, SEQUENCES))
+            mark = _answer(self._reader, TABLES_ALONE + MARK + DATABASES + self._in_each(TABLES_ALONE, SEQUENCES))
             databases = next(line for line in mark.splitlines() if line.startswith("databases ")).split()[1:]
             if databases == self._databases:
                 break
             self._databases = databases
         if mark == known:
             return {"mark": mark}
-        tables = client(self._reader, self._in_each(TABLES_ALONE, TABLES))
-        catalogs = client(self._superuser, self._in_each(CATALOGS))
+        tables = _answer(self._reader, self._in_each(TABLES_ALONE, TABLES))
+        catalogs = _answer(self._superuser, self._in_each(CATALOGS))
         lines = (mark + tables + catalogs).splitlines()
         found = [json.loads(line) for line in lines if line.startswith("[")]
         counted = [rows for kind, _, rows, _ in found if kind == "table"]
@@ -203,3 +205,11 @@ class Postgres:
 
     def _in_each(self, *scripts: str) -> str:
         return "".join(CONNECT.replace("OID", oid) + "".join(scripts) for oid in self._databases)
+
+
+def _answer(command: Sequence[str], script: str) -> str:
+    """What psql prints, to its last line: an engine may lose output of `docker exec`, which ends with 0 all the same (moby issue 27289)."""
+    whole, found, after = client(command, f"{script}\n\\echo {_END}\n").rpartition(_END)
+    if not found or after.strip():
+        raise StoreError("the answer of psql was cut off")
+    return whole
