@@ -207,6 +207,24 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
     assert new.run(*bob, PGPASSWORD="bobbobbobbobbob") == (0, "1")
 
 
+def test_a_server_that_was_killed_just_now_is_not_taken_for_the_next(server: Callable[..., Box]) -> None:
+    box = server()
+    for _ in range(6):
+        # The number of the process is the same each time, and both begin within two seconds.
+        box.container.kill()
+        began = len(box.logs())
+        box.container.start()
+        deadline = time.monotonic() + 30
+        while "ready to accept connections" not in box.logs()[began:]:
+            assert time.monotonic() < deadline, box.logs()[began:]
+            time.sleep(0.02)
+    box.container.kill()
+    box.container.start()
+    box.wait(*READY)
+    # The server of each start was asked who its superuser is, and answered.
+    assert "becomes slipway_superuser" not in box.logs()
+
+
 @pytest.mark.long
 def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(server: Callable[..., Box]) -> None:
     old = server(old=True)

@@ -50,8 +50,10 @@ unless_superuser() {
 }
 
 # On no address, with few connections and room for the locks of many tables. "-h", not listen_addresses: never_served looks for that.
-# pg_ctl hands the words to a shell.
+# pg_ctl hands the words to a shell. It would take the file that a killed server has left for that of this one, if the number of the process is
+# the same and that one began two seconds ago, and would not wait. No other server runs in this container.
 begin() {
+  rm -f "$PGDATA/postmaster.pid"
   as_server pg_ctl --silent --wait --timeout 86400 -D "$PGDATA" -o "-h '' -k $socket -p 5432 -c hba_file=/slipway/pg_hba.conf \
     -c max_connections=8 -c superuser_reserved_connections=0 -c max_wal_senders=0 -c max_locks_per_transaction=2048 -c shared_buffers=16MB \
     -c autovacuum=off -c logging_collector=off -c max_logical_replication_workers=0$safe" start
