@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
@@ -34,21 +34,29 @@ os.environ["MOTO_ENABLE_AMI_VALIDATION"] = "true"
 import docker
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models import ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab import account, faults, instances, rules
+from lab import account, asked_faults, disk_rules, disks, instances, machine_images, moto_changes, root_volumes, rules, state, volumes
 from lab.config import FAULTS, HOSTS, IDENTITY, Lab
+from lab.disks import Disks
 from lab.faults import LostReplyError
 from lab.hosts import Hosts
-from lab.instances import World
 from lab.rules import Params
+from lab.world import World
 
 log = logging.getLogger("lab.api")
 requests_log = logging.getLogger("lab.requests")
 
 
+#: What moto does not carry out as EC2 does. It refuses a dry run of these, and of all others, in EC2's words.
+_OWN: Mapping[str, Callable[[Params, EC2Backend], str]] = {
+    "CreateImage": lambda params, backend: f"<imageId>{machine_images.create(params, backend)}</imageId>",
+    "RegisterImage": lambda params, backend: f"<imageId>{machine_images.register(params, backend)}</imageId>",
+    "CreateReplaceRootVolumeTask": root_volumes.create,
+    "DescribeReplaceRootVolumeTasks": root_volumes.describe,
+}
 #: What EC2 makes once of a name, however many ask for it at the same moment.
 _ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
 _BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
@@ -80,10 +88,10 @@ class Application:
         elif environ["PATH_INFO"] == IDENTITY:
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == HOSTS:
-            instances.believe_hosts()
+            state.believe_hosts()
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == FAULTS:
-            answer = _take_fault(body)
+            answer = _fault(body)
         elif said := account.answer(environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
             answer = Answer.json(said)
         elif "Action" not in params:
@@ -107,13 +115,17 @@ class Application:
                 raise rules.RefusalError("AuthFailure", "Credential should be scoped to a valid region.", 401)
             logged = _named(params, region)
             World.faults.before(action, params.get("DryRun") == "true")
-            rules.check(action, params, ec2_backends[DEFAULT_ACCOUNT_ID][region])
+            backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
+            rules.check(action, params, backend)
+            disk_rules.check(action, params, backend, World.lacking)
             if action == "RunInstances" and params.get("ClientToken"):
                 answer = self._launch_once(params, environ)
             elif _BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
                 answer = _set_behaviour(params, region)
             elif action == "GetConsoleOutput":
                 answer = _console_output(params, region)
+            elif action in _OWN and params.get("DryRun") != "true":
+                answer = Answer.response(action, _OWN[action](params, backend))
             elif action in _ONCE:
                 # moto looks and then makes, in as many threads as there are requests.
                 with self._naming:
@@ -128,7 +140,7 @@ class Application:
         _log_request(action, region, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
-            instances.save()
+            state.save()
         # What was refused, as a dry run is, was not carried out.
         if answer.status.startswith("200"):
             World.faults.after(action)
@@ -155,7 +167,7 @@ class Application:
             raise rules.RefusalError("IdempotentParameterMismatch", f"The client token '{token}' was used with other parameters.")
         first: Answer = known[1]
         made = set(re.findall(r"<instanceId>(i-[0-9a-f]+)</instanceId>", first.body.decode()))
-        if not any(item.id in made and item._state.name not in ("shutting-down", "terminated") for item in instances.everyone()):
+        if not any(item.id in made and item._state.name not in ("shutting-down", "terminated") for item in state.everyone()):
             raise rules.RefusalError("IdempotentInstanceTerminated", f"The instance of the client token '{token}' was terminated.")
         return first
 
@@ -186,6 +198,13 @@ class Answer:
         return cls(status, (("Content-Type", "text/xml;charset=UTF-8"),), ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode())
 
     @classmethod
+    def response(cls, action: str, fields: str) -> Answer:
+        """The answer to an action that moto does not carry out, or not as EC2 does."""
+        name = f"{action}Response"
+        request = f"<requestId>{uuid.uuid4()}</requestId>"
+        return cls.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{request}{fields}</{name}>')
+
+    @classmethod
     def error(cls, refusal: rules.RefusalError) -> Answer:
         """An error in the form of EC2's query API."""
         words = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(str(refusal))}</Message></Error>"
@@ -207,16 +226,14 @@ def _console_output(params: Params, region: str) -> Answer:
     output = base64.b64encode(getattr(instance, "console", "").encode()).decode()
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     fields = f"<instanceId>{instance.id}</instanceId><timestamp>{now}</timestamp><output>{output}</output>"
-    name = "GetConsoleOutputResponse"
-    return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>{uuid.uuid4()}</requestId>{fields}</{name}>')
+    return Answer.response("GetConsoleOutput", fields)
 
 
 def _set_behaviour(params: Params, region: str) -> Answer:
     """ModifyInstanceAttribute of the shutdown behaviour: moto 5.2.5 does not know this form, and takes the security groups away instead."""
     backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
     backend.modify_instance_attribute(params.get("InstanceId", ""), "instance_initiated_shutdown_behavior", params[_BEHAVIOUR])
-    name = "ModifyInstanceAttributeResponse"
-    return Answer.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><return>true</return></{name}>')
+    return Answer.response("ModifyInstanceAttribute", "<return>true</return>")
 
 
 def _named(params: Params, region: str) -> Params:
@@ -233,49 +250,18 @@ def _log_request(action: str, region: str, params: Params, answer: Answer) -> No
     requests_log.info("%s", json.dumps({"time": datetime.now(UTC).isoformat()} | line))
 
 
-def _take_fault(body: bytes) -> Answer:
-    """Do or note what a test asks for (lab/faults.py has the list)."""
+def _fault(body: bytes) -> Answer:
     try:
-        wanted = json.loads(body)
-        if "action" in wanted:
-            World.faults.ask(wanted)
-        elif "account" in wanted:
-            World.faults.account = account.DEFAULTS | wanted["account"]
-        else:
-            _fault_of_instance(wanted)
+        asked_faults.take(body)
     except (KeyError, ValueError) as wrong:
         return Answer.json({"error": f"not a fault of lab/faults.py: {wrong!r}"}, "400 Bad Request")
     return Answer.json({})
 
 
-def _fault_of_instance(wanted: Mapping[str, Any]) -> None:
-    instance = next((item for item in instances.everyone() if item.id == wanted["instance"]), None)
-    if instance is None:
-        raise KeyError(wanted["instance"])
-    match wanted["does"]:
-        case "hang on stop":
-            World.faults.slow_stops[instance.id] = faults.seconds(wanted)
-        case "refuse ssh":
-            instance.suffer(faults.seconds(wanted), ("systemctl", "stop", "ssh"), ("systemctl", "start", "ssh"))
-        case "hang on ssh":
-            # The kernel still takes connections for a server that is stopped; none gets a banner.
-            signals = [("systemctl", "kill", f"--signal={name}", "--kill-who=main", "ssh") for name in ("STOP", "CONT")]
-            instance.suffer(faults.seconds(wanted), *signals)
-        case "cut network":
-            rule = ("PREROUTING", "-i", "eth+", "-j", "DROP")
-            instance.suffer(faults.seconds(wanted), ("iptables", "-t", "mangle", "-I", *rule), ("iptables", "-t", "mangle", "-D", *rule))
-        case "lose power":
-            instance.lose_power()
-        case "vanish":
-            instance.vanish()
-        case other:
-            raise ValueError(other)
-    instances.save()
-
-
 def identity() -> dict[str, Any]:
     """Which lab this is, for a port may have passed to another one; and the instances whose hosts should run."""
-    return {"lab": World.lab.id, "pid": os.getpid(), "running": [item.id for item in instances.everyone() if item._state.name == "running"]}
+    running = [item.id for item in state.everyone() if item._state.name == "running" and not item.halted]
+    return {"lab": World.lab.id, "pid": os.getpid(), "running": running, "lacking": World.lacking}
 
 
 def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
@@ -284,12 +270,15 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     requests_log.addHandler(logging.handlers.RotatingFileHandler(lab.root / "requests.jsonl", maxBytes=5_000_000, backupCount=1))
     requests_log.propagate = False
     World.lab = lab
-    World.hosts = Hosts(lab, client, host_image)
-    instances.install()
-    instances.restore()
+    World.lacking = disks.lacking()
+    real = None if World.lacking else Disks(lab)
+    World.hosts = Hosts(lab, client, host_image, real)
+    volumes.install(real, disks.base(host_image))
+    moto_changes.install()
+    state.restore()
     server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=RequestHandler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("EC2 API at %s", lab.endpoint)
     server.serve_forever()
     World.workers.shutdown(wait=True)
-    instances.save()
+    state.save()

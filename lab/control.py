@@ -16,8 +16,9 @@ import docker
 import yaml
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import certificates, config, engine, images, networks, process
+from lab import certificates, config, disks, engine, images, networks, process
 from lab.config import LABEL, PROJECT, REGISTRY, BadInputError, Lab, LabError
+from lab.disks import Disks
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
 from lab.networks import Networks, NetworksError
@@ -56,6 +57,7 @@ def up(report: Report = print) -> Lab:
         _need("rsync", "rsync")
         client = engine.connect(report)
         tags = images.ensure(client, report)
+        disks.prepare(client, tags["host"], report)
         lab = lab or _new_lab(client)
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
@@ -95,6 +97,8 @@ def _remove(client: docker.DockerClient, lab: Lab) -> None:
         volume.remove(force=True)
     for network in client.networks.list(filters=mine):
         network.remove()
+    if not disks.lacking():
+        Disks(lab).clear()
 
 
 def status() -> Status:

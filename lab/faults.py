@@ -11,6 +11,7 @@ POST /slipway-lab/faults    one of these, as JSON
 {"instance": ID, "does": "hang on ssh", "seconds": 30}       connections are accepted, and no banner comes
 {"instance": ID, "does": "cut network", "seconds": 30}       no packet reaches the host
 {"instance": ID, "does": "lose power"}                       killed at once, nothing written any more; then `stopped`
+{"volume": ID, "does": "let hours pass", "hours": 6}         since its last change
 {"instance": ID, "does": "vanish"}                           gone with its disk; then `terminated`
 """
 
@@ -91,4 +92,12 @@ def seconds(wanted: Mapping[str, Any]) -> float:
     value = float(wanted["seconds"])
     if not 0 < value <= LONGEST_SECONDS:
         raise ValueError(f"seconds: {value}. Allowed: more than 0, at most {LONGEST_SECONDS}.")
+    return value
+
+
+def hours(wanted: Mapping[str, Any]) -> float:
+    """The hours that pass for a volume. Raises ValueError for less than none, or more than a week."""
+    value = float(wanted["hours"])
+    if not 0 < value <= 168:
+        raise ValueError(f"hours: {value}. Allowed: more than 0, at most 168.")
     return value

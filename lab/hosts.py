@@ -9,13 +9,16 @@ import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, cast
 
 import docker
 from docker.models.containers import Container
 from docker.types import EndpointConfig, Mount
 
+from lab import disks
 from lab.config import LABEL, REGISTRY, Lab, LabError
+from lab.disks import Disks
 from lab.door import FILE
 
 INSTANCE_LABEL = "slipway.lab.instance"
@@ -44,7 +47,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Spec:
-    """All that a new host is made from."""
+    """All that a new host is made from. `disk`: the name of its root disk, or None for one that is the engine's."""
 
     instance_id: str
     size: Size
@@ -52,13 +55,15 @@ class Spec:
     public_ip: str
     public_key: str
     door: str
+    disk: str | None = None
 
 
 class Hosts:
     """The hosts of one lab. Every method names the instance by its EC2 id."""
 
-    def __init__(self, lab: Lab, client: docker.DockerClient, image: str) -> None:
+    def __init__(self, lab: Lab, client: docker.DockerClient, image: str, real: Disks | None) -> None:
         self._lab = lab
+        self._disks = real
         self._client = client
         self._image = image
         self._privileges: dict[str, Any] | None = None
@@ -66,12 +71,16 @@ class Hosts:
     def create(self, spec: Spec) -> None:
         """Make the host and start it. Leaves nothing behind when that fails."""
         labels = {LABEL: self._lab.id, INSTANCE_LABEL: spec.instance_id}
-        disk = self._client.volumes.create(self._disk(spec.instance_id), labels=labels)
         public = self._client.networks.get(public_network(self._lab))
         try:
+            if self._disks and spec.disk:
+                mount = Mount("/disk", str(self._disks.mount(spec.disk, spec.instance_id)), type="bind")
+            else:
+                volume = self._client.volumes.create(self._volume(spec.instance_id), labels=labels)
+                mount = Mount("/var/lib/docker", volume.name, no_copy=True)
             # The low-level API: docker-py's create() does not know MaskedPaths and ReadonlyPaths.
             host_config = self._client.api.create_host_config(
-                mounts=[Mount("/var/lib/docker", disk.name, no_copy=True)],
+                mounts=[mount],
                 tmpfs={"/run": "", "/run/lock": ""},
                 # As on EC2: Docker's own default for a container is 0.
                 sysctls={"net.ipv4.ip_unprivileged_port_start": "1024"},
@@ -93,9 +102,11 @@ class Hosts:
             self.remove(spec.instance_id)
             raise
 
-    def start(self, instance_id: str, size: Size, public_ip: str, door: str) -> None:
-        """Start a stopped host under a new public address and the limits of its (perhaps new) type."""
+    def start(self, instance_id: str, size: Size, public_ip: str, door: str, disk: str | None) -> None:
+        """Start a stopped host under a new public address, with the limits of its (perhaps new) type and with this root disk."""
         container = self._get(instance_id)
+        if self._disks and disk:
+            self._disks.mount(disk, instance_id)
         public = self._client.networks.get(public_network(self._lab))
         if public.name in container.attrs["NetworkSettings"]["Networks"]:
             public.disconnect(container, force=True)
@@ -108,19 +119,38 @@ class Hosts:
 
     def close_door(self, instance_id: str, door: str) -> None:
         """Let a running host take other security groups' rules, in one step."""
+        # For its next boot, which reads it before the host's own root is there; and at once.
         self._get(instance_id).put_archive("/", _tar([(FILE, door.encode(), 0o644, 0)]))
-        self.run(instance_id, "sh", "-c", f"iptables-restore < {FILE}")
+        self.run(instance_id, "sh", "-c", 'printf %s "$1" | iptables-restore', "sh", door)
 
     def stop(self, instance_id: str) -> None:
         """Halt the host in order: systemd stops its services, the engine its containers."""
         self._get(instance_id).stop(timeout=_STOP_SECONDS)
+        self._unmount(instance_id)
 
     def reboot(self, instance_id: str) -> None:
         self._get(instance_id).restart(timeout=_STOP_SECONDS)
 
     def kill(self, instance_id: str) -> None:
-        """End the host at once, as a power cut does: nothing in it is asked or told."""
+        """End the host at once, as a power cut does: nothing in it is asked, and what was not written to its disk is lost."""
+        if self._disks and self._disks.root(instance_id).is_mount():
+            self._disks.lose_power(instance_id)
         self._get(instance_id).kill()
+        self._unmount(instance_id)
+
+    def plug(self, instance_id: str, disk: str, node: str) -> None:
+        """Show a disk to a running host as a block device of this name."""
+        number = Path(self._real().attach(disk)).stat().st_rdev
+        self.run(instance_id, "mknod", "-m", "660", node, "b", str(os.major(number)), str(os.minor(number)))
+
+    def unplug(self, instance_id: str, disk: str, node: str) -> bool:
+        """Take a disk from a running host; False, and nothing done, if a filesystem on it is mounted there."""
+        number = Path(self._real().attach(disk)).stat().st_rdev
+        if f" {os.major(number)}:{os.minor(number)} " in self.run(instance_id, "cat", "/proc/1/mountinfo"):
+            return False
+        self.run(instance_id, "rm", "-f", node)
+        self._real().detach(disk)
+        return True
 
     def run(self, instance_id: str, *command: str) -> str:
         """Run a command in the host as root and return what it prints."""
@@ -136,12 +166,13 @@ class Hosts:
         return f"-----BEGIN SSH HOST KEY KEYS-----\n{keys}-----END SSH HOST KEY KEYS-----\n" if keys else ""
 
     def remove(self, instance_id: str) -> None:
-        """Remove the host and its disk; nothing to do where they are gone already."""
-        for find, name in ((self._client.containers, self._name(instance_id)), (self._client.volumes, self._disk(instance_id))):
+        """Remove the host, and its disk if that is the engine's; nothing to do if they are gone already."""
+        for find, name in ((self._client.containers, self._name(instance_id)), (self._client.volumes, self._volume(instance_id))):
             try:
                 find.get(name).remove(force=True)
             except docker.errors.NotFound:
                 continue
+        self._unmount(instance_id)
 
     def running(self) -> dict[str, bool]:
         """Every host of this lab by instance id, and whether it runs."""
@@ -164,7 +195,16 @@ class Hosts:
     def _name(self, instance_id: str) -> str:
         return f"{self._lab.id}-{instance_id}"
 
-    def _disk(self, instance_id: str) -> str:
+    def _real(self) -> Disks:
+        if self._disks is None:
+            raise LabError(f"The lab has no real disks: {disks.lacking()}.")
+        return self._disks
+
+    def _unmount(self, instance_id: str) -> None:
+        if self._disks:
+            self._disks.unmount(instance_id)
+
+    def _volume(self, instance_id: str) -> str:
         return f"{self._lab.id}-{instance_id}-docker"
 
     def _endpoint(self, address: str) -> EndpointConfig:
@@ -207,16 +247,17 @@ def _first_boot_files(spec: Spec, authority: bytes, inside: IPv4Network | None) 
     """What cloud-init would write, the key pair's public key; the security groups' rules; the registry's authority; and, if it is to be
     another than by default, the network of the host's own engine."""
     settings = {"bip": f"{inside[1]}/24", "default-address-pools": [{"base": str(inside), "size": 24}]} if inside else {}
-    return _tar(
+    given = _tar(
         [
             *([("/etc/docker/daemon.json", json.dumps(settings).encode(), 0o644, 0)] if settings else []),
             ("/home/ubuntu/.ssh/authorized_keys", spec.public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
-            (FILE, spec.door.encode(), 0o644, 0),
             # As Debian's kernel for clouds has them. The kernel here is the computer's own.
             (f"/lib/modules/{os.uname().release}/modules.builtin", _MODULES, 0o644, 0),
             (f"/etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
         ]
     )
+    # The first is of each boot. The others go to where its root will be (images/host/lab-init).
+    return _tar([(FILE, spec.door.encode(), 0o644, 0), ("/first-boot.tar", given, 0o600, 0)])
 
 
 def _tar(files: Iterable[tuple[str, bytes, int, int]]) -> bytes:

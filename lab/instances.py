@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import copy
 import logging
-import pickle
-import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as StillRunning
-from typing import Any, ClassVar, cast
+from contextlib import suppress
+from typing import Any
 
-import moto.ec2.models.elastic_network_interfaces as moto_interfaces
-import moto.ec2.models.instances as moto_instances
-from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
-from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models import EC2Backend
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.models.subnets import Subnet
-from moto.ec2.models.vpcs import VPC, VPCBackend
 
 from lab import door
-from lab.config import Lab, write_private
-from lab.faults import Faults
-from lab.hosts import Hosts, Size, Spec
+from lab.hosts import Size, Spec
+from lab.state import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, everyone, save
+from lab.volumes import LabVolume, device_in_host
+from lab.world import World
 
 log = logging.getLogger("lab.instances")
 
 #: How long a call waits for its host before it answers with the state in between (`stopping`, …).
 #: boto3's waiters look every 15 s, so an answer with the final state saves a user that long.
 _PATIENCE_SECONDS = 20
-_PENDING, _RUNNING = InstanceState("pending", 0), InstanceState("running", 16)
-_STOPPING, _STOPPED = InstanceState("stopping", 64), InstanceState("stopped", 80)
-_SHUTTING_DOWN, _TERMINATED = InstanceState("shutting-down", 32), InstanceState("terminated", 48)
-
-
-class World:
-    """What the instances of this process stand on. One a process: moto makes its models without arguments."""
-
-    lab: Lab
-    hosts: Hosts
-    workers: ClassVar = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
-    recent_addresses: ClassVar[deque[str]] = deque(maxlen=100)
-    faults: ClassVar = Faults()
-    #: What each client token of RunInstances asked for, and what it was answered; by token, region and zone.
-    launched: ClassVar[dict[tuple[str, str, str], tuple[dict[str, str], Any]]] = {}
 
 
 class LabInstance(Instance):
@@ -56,6 +35,12 @@ class LabInstance(Instance):
 
     # As every image for Nitro types has it; moto says nothing of it.
     ena_support = True
+    #: Whether the host is halted while the instance counts as running: for an image of it, or another root.
+    halted = False
+    #: The tasks that replace its root, which EC2 lists.
+    replacements: Sequence[Any] = ()
+    #: The snapshot that its first root was made from.
+    first_snapshot: str | None = None
 
     def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
         key = kwargs.get("key_name")
@@ -72,9 +57,20 @@ class LabInstance(Instance):
         if not kwargs.get("private_ip") and kwargs.get("subnet_id"):
             kwargs["private_ip"] = _free_private_address(ec2_backend.get_subnet(kwargs["subnet_id"]))
         super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
-        public_key = ec2_backend.key_pairs[key].public_key if key else ""
-        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key, self._door())
-        self._carry_out(_PENDING, _RUNNING, _TERMINATED, lambda: World.hosts.create(spec))
+        self._state = copy.copy(PENDING)
+
+    def boot(self) -> None:
+        """Make the host, now that the instance has its volumes."""
+        root = self.block_device_mapping.get(self.root_device_name)
+        self.first_snapshot = self.ec2_backend.get_volume(root.volume_id).snapshot_id if root else None
+        public_key = self.ec2_backend.key_pairs[self.key_name].public_key if self.key_name else ""
+        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key, self._door(), self.root_disk)
+
+        def make() -> None:
+            World.hosts.create(spec)
+            self._show_all()
+
+        self._carry_out(PENDING, RUNNING, TERMINATED, make)
 
     @property
     def size(self) -> Size:
@@ -98,8 +94,12 @@ class LabInstance(Instance):
         if self._state.name != "stopped":
             return copy.copy(self._state)
         previous = super().start()
-        self._carry_out(_PENDING, _RUNNING, _STOPPED, lambda: World.hosts.start(self.id, self.size, str(self.public_ip), self._door()))
+        self._carry_out(PENDING, RUNNING, STOPPED, self._start_host)
         return previous
+
+    def _start_host(self) -> None:
+        World.hosts.start(self.id, self.size, str(self.public_ip), self._door(), self.root_disk)
+        self._show_all()
 
     def stop(self) -> InstanceState:
         if self._state.name != "running":
@@ -111,31 +111,93 @@ class LabInstance(Instance):
             time.sleep(hangs)
             World.hosts.stop(self.id)
 
-        self._carry_out(_STOPPING, _STOPPED, _RUNNING, halt)
+        self._carry_out(STOPPING, STOPPED, RUNNING, halt)
         return previous
 
     def terminate(self) -> InstanceState:
         if self._state.name == "terminated":
             return copy.copy(self._state)
         previous = super().terminate()
-        self._carry_out(_SHUTTING_DOWN, _TERMINATED, _TERMINATED, lambda: World.hosts.remove(self.id))
+        self._carry_out(SHUTTING_DOWN, TERMINATED, TERMINATED, self._end)
         return previous
 
+    def _end(self) -> None:
+        """Remove the host, and then the volumes that end with it; moto's own end takes them away while the host still has them."""
+        World.hosts.remove(self.id)
+        super().teardown_defaults()
+
+    def teardown_defaults(self) -> None:
+        """Nothing yet: see `_end`."""
+
     def reboot(self) -> None:
-        World.workers.submit(World.hosts.reboot, self.id)
+        def again() -> None:
+            World.hosts.reboot(self.id)
+            self._show_all()
+
+        World.workers.submit(again)
 
     def lose_power(self) -> None:
         """End the host as a power cut does."""
         World.hosts.kill(self.id)
         super().stop()
-        self._state = copy.copy(_STOPPED)
+        self._state = copy.copy(STOPPED)
 
     def vanish(self) -> None:
         """End the host and its disk, as when another user terminates the instance: EC2 shows the new state before the host is gone."""
         super().terminate()
-        self._state = copy.copy(_SHUTTING_DOWN)
-        World.hosts.remove(self.id)
-        self._state = copy.copy(_TERMINATED)
+        self._state = copy.copy(SHUTTING_DOWN)
+        self._end()
+        self._state = copy.copy(TERMINATED)
+
+    @property
+    def root_disk(self) -> str | None:
+        """The name of its root's real disk, if it has one."""
+        block = self.block_device_mapping.get(self.root_device_name)
+        volume = self.ec2_backend.volumes.get(block.volume_id) if block else None
+        return volume.id if isinstance(volume, LabVolume) and volume.has_disk else None
+
+    def plug(self, volume: Any, device_path: str) -> None:
+        """Show a volume that was attached, if the host runs."""
+        if self._state.name == "running":
+            self._show(volume, device_path)
+
+    def _show(self, volume: Any, device_path: str) -> None:
+        if isinstance(volume, LabVolume) and volume.has_disk and volume.id != self.root_disk:
+            others = [block.volume_id for _, block in self.get_block_device_mapping]
+            volume.attachment.node = device_in_host(self.instance_type, device_path, others.index(volume.id))  # type: ignore[union-attr]
+            World.hosts.plug(self.id, volume.id, volume.attachment.node)  # type: ignore[union-attr]
+
+    def unplug(self, volume: Any) -> bool:
+        """Take a volume from the host; False if a filesystem on it is mounted there."""
+        node = getattr(volume.attachment, "node", None)
+        return self._state.name != "running" or node is None or World.hosts.unplug(self.id, volume.id, node)
+
+    def _show_all(self) -> None:
+        for device_path, block in self.get_block_device_mapping:
+            self._show(self.ec2_backend.volumes.get(block.volume_id), device_path)
+
+    def with_still_disks(self, work: Callable[[], None], failed: Callable[[], None], *, halt: bool) -> None:
+        """Do something with the disks, in the background if it takes long, while the host is halted if it runs and that is wanted."""
+
+        def run() -> None:
+            self.halted = halt and self._state.name == "running"
+            try:
+                if self.halted:
+                    World.hosts.stop(self.id)
+                try:
+                    work()
+                finally:
+                    if self.halted:
+                        self._start_host()
+            except Exception:
+                log.exception("%s: what was to be done with its disks failed", self.id)
+                failed()
+            finally:
+                self.halted = False
+                save()
+
+        with suppress(StillRunning):
+            World.workers.submit(run).result(timeout=_PATIENCE_SECONDS)
 
     def suffer(self, seconds: float, begin: Sequence[str], end: Sequence[str]) -> None:
         """Run a command in the host as root, and another one after a while."""
@@ -172,53 +234,7 @@ class LabInstance(Instance):
             raise EC2ClientError("InternalError", str(failure)) from failure
 
 
-_saving = threading.Lock()
 _following = threading.Lock()
-
-
-def save() -> None:
-    """Write the state of every region that was touched."""
-    with _saving:
-        while True:
-            try:
-                state = pickle.dumps({"regions": dict(ec2_backends[DEFAULT_ACCOUNT_ID]), "launched": World.launched})
-                break
-            except RuntimeError:
-                log.info("the state changed while it was read; reading it again")
-        write_private(World.lab.state_file, state)
-
-
-def restore() -> None:
-    """Read the state back and believe the hosts where the two differ (a reboot of this machine, say)."""
-    if World.lab.state_file.exists():
-        # Our own file, in our own 0700 folder: nobody else can put a pickle there.
-        kept = pickle.loads(World.lab.state_file.read_bytes())  # noqa: S301
-        for region, backend in kept["regions"].items():
-            ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
-        World.launched.update(kept["launched"])
-    believe_hosts(moving=True)
-
-
-def believe_hosts(moving: bool = False) -> None:
-    """Take over what became of the hosts outside of the lab. `moving` ones too: those between two states, if no other thread moves them."""
-    before = [(instance, instance._state, instance._state.name) for instance in everyone()]
-    running = World.hosts.running()
-    for instance, state, name in before:
-        # The lab replaces a state, moto changes its name: neither happened while the hosts were looked at.
-        if instance._state is not state or state.name != name:
-            continue
-        if name == "terminated" or (name not in ("running", "stopped") and not moving):
-            continue
-        if instance.id not in running:
-            log.warning("%s has lost its host: terminated", instance.id)
-            instance._state = copy.copy(_TERMINATED)
-        elif running[instance.id]:
-            instance._state = copy.copy(_RUNNING)
-        elif name != "stopped":
-            # moto's own stop, which takes the public address back.
-            Instance.stop(instance)
-            instance._state = copy.copy(_STOPPED)
-    save()
 
 
 def follow_groups() -> None:
@@ -226,12 +242,6 @@ def follow_groups() -> None:
     with _following:
         for instance in everyone():
             instance.follow_groups()
-
-
-def everyone() -> Iterator[LabInstance]:
-    """Every instance of every region, those that are gone included."""
-    for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values():
-        yield from cast(Iterable[LabInstance], backend.all_instances())
 
 
 def _addresses() -> dict[str, list[str]]:
@@ -244,46 +254,6 @@ def _addresses() -> dict[str, list[str]]:
     return found
 
 
-def _new_public_address() -> str:
-    """A free address of the lab's public range that no host had lately: a start always changes it."""
-    used = {interface.public_ip for backend in ec2_backends[DEFAULT_ACCOUNT_ID].values() for interface in backend.enis.values()}
-    free = [str(address) for address in World.lab.public_cidr if 10 <= int(address) % 256 < 250]
-    choice = random.choice([address for address in free if address not in used and address not in World.recent_addresses])  # noqa: S311 (an address, no secret)
-    World.recent_addresses.append(choice)
-    return choice
-
-
 def _free_private_address(subnet: Subnet) -> str:
     """The first free address after those that AWS keeps; moto 5.2.5 hands out the gateway's."""
     return next(str(address) for address in list(subnet.cidr)[4:] if str(address) not in subnet._subnet_ips)
-
-
-def install() -> None:
-    """Let moto make instances of this module's, in the lab's networks."""
-    moto_instances.Instance = LabInstance  # type: ignore[misc]
-    moto_interfaces.random_public_ip = _new_public_address  # type: ignore[attr-defined]
-    _put_default_vpc_on_the_labs_network()
-    _lend_addresses()
-
-
-def _lend_addresses() -> None:
-    """An address that is no Elastic IP is Amazon's; moto says the account's."""
-    plain = moto_interfaces.NetworkInterface.association.fget  # type: ignore[attr-defined]
-
-    def association(self: moto_interfaces.NetworkInterface) -> dict[str, Any]:
-        found = dict(plain(self))
-        if found and not found.get("associationId"):
-            found["ipOwnerId"] = "amazon"
-        return found
-
-    moto_interfaces.NetworkInterface.association = property(association)  # type: ignore[assignment]
-
-
-def _put_default_vpc_on_the_labs_network() -> None:
-    create_vpc = VPCBackend.create_vpc
-
-    def create(self: VPCBackend, cidr_block: str, *arguments: Any, **options: Any) -> VPC:
-        cidr = str(World.lab.vpc_cidr) if options.get("is_default") else cidr_block
-        return create_vpc(self, cidr, *arguments, **options)
-
-    VPCBackend.create_vpc = create  # type: ignore[method-assign]

@@ -91,7 +91,7 @@ def _run_disk_holds_the_image(params: Params, backend: EC2Backend) -> None:
 
 def _modify_stopped(params: Params, backend: EC2Backend) -> None:
     wanted = _wanted_type(params)
-    instance = _instance(params.get("InstanceId", ""), backend)
+    instance = instance_of(params.get("InstanceId", ""), backend)
     if wanted is None or instance is None:
         return
     if instance._state.name != "stopped":
@@ -110,22 +110,16 @@ def _in_a_state_to_stop(params: Params, backend: EC2Backend) -> None:
 
 def _allowed_states(params: Params, backend: EC2Backend, states: tuple[str, ...], verb: str) -> None:
     for instance_id in _listed(params, "InstanceId"):
-        instance = _instance(instance_id, backend)
+        instance = instance_of(instance_id, backend)
         if instance and instance._state.name not in states:
             raise RefusalError("IncorrectInstanceState", f"The instance '{instance_id}' is not in a state from which it can be {verb}.")
 
 
 def _start_offered_in_the_zone(params: Params, backend: EC2Backend) -> None:
     for instance_id in _listed(params, "InstanceId"):
-        instance = _instance(instance_id, backend)
+        instance = instance_of(instance_id, backend)
         if instance:
             _offered(instance.instance_type, instance._placement.zone, backend)
-
-
-def _volume_never_smaller(params: Params, backend: EC2Backend) -> None:
-    volume, size = backend.volumes.get(params.get("VolumeId", "")), params.get("Size")
-    if volume and size is not None and int(size) < int(volume.size):
-        raise RefusalError("InvalidParameterValue", "New size cannot be smaller than existing size")
 
 
 def _ports_in_range(params: Params, _: EC2Backend) -> None:
@@ -151,7 +145,6 @@ _RULES: Mapping[str, tuple[Callable[[Params, EC2Backend], None], ...]] = {
     "ModifyInstanceAttribute": (_modify_stopped,),
     "StartInstances": (_in_a_state_to_start, _start_offered_in_the_zone),
     "StopInstances": (_in_a_state_to_stop,),
-    "ModifyVolume": (_volume_never_smaller,),
     "AuthorizeSecurityGroupIngress": (_ports_in_range,),
     "AuthorizeSecurityGroupEgress": (_ports_in_range,),
     "DeleteSecurityGroup": (_group_in_use,),
@@ -191,7 +184,8 @@ def _wanted_type(params: Params) -> str | None:
     return params.get("InstanceType.Value")
 
 
-def _instance(instance_id: str, backend: EC2Backend) -> Any:
+def instance_of(instance_id: str, backend: EC2Backend) -> Any:
+    """An instance by its id, or None."""
     return next((item for item in backend.all_instances() if item.id == instance_id), None)
 
 

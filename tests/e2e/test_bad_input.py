@@ -20,7 +20,7 @@ ROWS: list[tuple[list[str], list[str]]] = [
     (["--type", "t2.nano"], ["stack_services", "880 MiB", "512 MiB", "a larger type"]),
     (["--disk", "ten"], ["--disk", "'ten'", "Allowed: a whole number of GiB, 1 to 16384"]),
     (["--disk", "1e3"], ["--disk", "'1e3'", "Allowed"]),
-    (["--disk", "5"], ["ec2_instance_disk_gib", "5", "at least 15 GiB"]),
+    (["--disk", "5"], ["ec2_instance_disk_gib", "5", "at least 8 GiB"]),
     (["--services", "redis,redsi"], ["--services", "'redsi'", "jupyter, redis, mongo, postgres", "Did you mean redis?"]),
     (["--name", "{{ 7*7 }}"], ["--name", "{{ 7*7 }}", "Allowed"]),
     (["--region", "mars-1"], ["slipway_region", "'mars-1'", "Did you mean"]),
