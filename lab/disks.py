@@ -37,7 +37,7 @@ def lacking() -> str:
     """What keeps the lab from having real disks, in a line; empty if it has them."""
     if os.geteuid() != 0:
         return "this needs root: loop devices and mounts are root's"
-    if not _POOL.is_mount():
+    if not _mounted(_POOL):
         return f"no pool is mounted at {_POOL}: `losetup --find` and `mount -t xfs` have to work here"
     return ""
 
@@ -67,7 +67,7 @@ def base(host_image: str) -> Path:
 
 
 def _open_pool() -> None:
-    if _POOL.is_mount():
+    if _mounted(_POOL):
         return
     for folder in (STORE, _POOL):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -174,8 +174,8 @@ class Disks:
         module resizefs at each boot."""
         root = self.root(instance_id)
         device = self.attach(name)
-        if root.is_mount():
-            if _source(root) == device:
+        if mounted := _mounted(root):
+            if mounted == device:
                 return root
             self.unmount(instance_id)
         root.mkdir(mode=0o700, exist_ok=True)
@@ -187,15 +187,16 @@ class Disks:
     def unmount(self, instance_id: str) -> None:
         """Let go of the root of a host that has ended; all that was written is on the disk then."""
         root = self.root(instance_id)
-        if root.is_mount():
-            device = _source(root)
+        if device := _mounted(root):
             _run("umount", str(root))
             _let_go(device)
         if root.exists():
             root.rmdir()
 
     def lose_power(self, instance_id: str) -> None:
-        """End a host's filesystem at once: what was not written to the disk is lost."""
+        """End a host's filesystem at once, if it has one of these: what was not written to the disk is lost."""
+        if _mounted(self.root(instance_id)) is None:
+            return
         descriptor = os.open(self.root(instance_id), os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _GOINGDOWN, struct.pack("I", _NOLOGFLUSH))
@@ -238,8 +239,10 @@ def _let_go(device: str) -> None:
     subprocess.run(["losetup", "--detach", device], capture_output=True)
 
 
-def _source(mounted: Path) -> str:
-    return _run("findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", str(mounted)).strip()
+def _mounted(place: Path) -> str | None:
+    """The block device that is mounted there, from the kernel's list: a filesystem that has ended answers nothing itself."""
+    words = ["findmnt", "--noheadings", "--output", "SOURCE", "--mountpoint", str(place)]
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip() or None
 
 
 def _run(*command: str) -> str:

@@ -133,7 +133,7 @@ class Hosts:
 
     def kill(self, instance_id: str) -> None:
         """End the host at once, as a power cut does: nothing in it is asked, and what was not written to its disk is lost."""
-        if self._disks and self._disks.root(instance_id).is_mount():
+        if self._disks:
             self._disks.lose_power(instance_id)
         self._get(instance_id).kill()
         self._unmount(instance_id)
