@@ -68,7 +68,7 @@ def machine(lab: Checkout) -> Iterator[Machine]:
         if not image["Name"].startswith("slipway-lab/"):
             machine.ec2.deregister_image(ImageId=image["ImageId"])
     for snapshot in machine.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]:
-        if not snapshot["Description"].startswith("Auto-created"):
+        if not snapshot.get("Description", "").startswith("Auto-created"):
             machine.ec2.delete_snapshot(SnapshotId=snapshot["SnapshotId"])
 
 
@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_takes_nothing_more(machine: Machine) -> None:
     machine.run("fallocate --length 7000M /ballast")
     said = machine.run("dd if=/dev/zero of=/filled bs=1M conv=fsync", code=1)
     assert "No space left on device" in said
-    assert machine.run("df --output=avail / | tail -n 1") == "0"
+    assert int(machine.run("df --output=avail / | tail -n 1")) < 1024
     machine.run("rm /filled /ballast")
 
 
