@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from slipway import executed, killed, receipt, runs, standing
+from slipway import disks, executed, killed, receipt, runs, standing
 from slipway.model import Exit, Failure, RefusalError
 
 _TOLD_SECONDS = 1.0
@@ -87,6 +87,7 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
         "instance": instance
         and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
         "engine": published.get("engine"),
+        "disks": [disk | {"full": disks.is_full(disk)} for disk in published.get("disks") or []],
         "stack_state": standing.of(services, bool(published.get("at_rest"))) if published.get("engine") == "running" else None,
         "services": {
             name: {key: facts.get(key) for key in keys} | {"health": standing.health(facts), "exit_code": standing.exit_code(facts)}
@@ -155,6 +156,8 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str], fold
     elif instance["resize_to"]:
         again = command(f"resize {instance['resize_to']}")
         lines.append(f"Resize    to {instance['resize_to']}, left half-way. Finish it with: {again}")
+    start = f"{command('deploy')} {shlex.quote(str(folder))}" if folder else command("up")
+    lines += [disks.line(disk, start) for disk in document["disks"]]
     if document["engine"] not in (None, "running"):
         lines.append(f"Engine    does not answer: {document['engine']}. Start it with: {command('up')}")
     for name, facts in document["services"].items():
@@ -171,7 +174,6 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str], fold
     lines += runs.lines(document["runs"], command, folder)
     # One that is left half-way has been named with the command that ends it: another one would be refused.
     if document["stack_state"] and not instance["resize_to"]:
-        start = f"{command('deploy')} {shlex.quote(str(folder))}" if folder else command("up")
         lines += standing.lines(document, start, command("logs") + (f" --project {shlex.quote(str(folder))}" if folder else ""))
     lines += [standing.beside(name, found) for name, found in document["stacks"].items()]
     if instance["state"] != "running":

@@ -21,7 +21,7 @@ def test_groups_that_change_while_a_host_is_made_are_followed(monkeypatch: pytes
     instance.id, instance.door = "i-1", "closed"
     # As after ModifyInstanceAttribute, which moto has carried out meanwhile.
     monkeypatch.setattr(instances.LabInstance, "_door", lambda self: setattr(self, "door", "open") or "open")
-    instance._carry_out(instances._PENDING, instances._RUNNING, instances._TERMINATED, lambda: made.wait(10) and None)
+    instance._carry_out(instances.PENDING, instances.RUNNING, instances.TERMINATED, lambda: made.wait(10) and None)
     assert instance._state.name == "pending"
     made.set()
     assert followed.wait(10)

@@ -29,6 +29,7 @@ def test_the_document_has_what_its_page_promises() -> None:
         "target",
         "instance",
         "engine",
+        "disks",
         "stack_state",
         "services",
         "volumes",

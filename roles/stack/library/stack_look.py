@@ -45,7 +45,10 @@ chosen_ports: {type: dict, returned: always, description: "Of I(ports), those th
 seeds: {type: bool, returned: always, description: Whether the folder has copies of what its PostgreSQL is made from.}
 seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
-free_mib: {type: dict, returned: always, description: Free space for the user's services in MiB, by folder; one folder a file system.}
+disks: {type: list, returned: always, description: "The filesystems of the folder and of the engine: I(folder), I(free_mib) for others
+  than root, and I(size_mib)."}
+mislisted: {type: list, returned: always, description: "Containers of the project that have ended and that the engine lists as running, as
+  after a disk that was full: Compose would not start them."}
 uids: {type: dict, returned: always, description: "The ids that the stores of this project run as; empty if it has none yet."}
 owned: {type: list, returned: always, description: Stores of the project that are healthy as that user; their volumes are theirs.}
 other_secrets: {type: list, returned: always, description: Those of the given secrets that the folder has with another content.}
@@ -119,12 +122,16 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
     }
 
 
-def free(folder: str) -> tuple[str, int, int]:
-    """The folder or the nearest above it that is there, its device, and the free space in MiB that others than root may use."""
-    while not os.path.exists(folder):
-        folder = os.path.dirname(folder)
-    facts = os.statvfs(folder)
-    return folder, os.stat(folder).st_dev, facts.f_bavail * facts.f_frsize // MIB
+def filesystems(*folders: str) -> list[dict[str, Any]]:
+    """Each filesystem that these folders, or the nearest above them that are there, lie on: its room, and what others than root may use."""
+    found = {}
+    for folder in folders:
+        while not os.path.exists(folder):
+            folder = os.path.dirname(folder)
+        facts = os.statvfs(folder)
+        free, size = (blocks * facts.f_frsize // MIB for blocks in (facts.f_bavail, facts.f_blocks))
+        found[os.stat(folder).st_dev] = {"folder": folder, "free_mib": free, "size_mib": size}
+    return list(found.values())
 
 
 def taken_by(port: int, name: str, containers: list[dict[str, Any]]) -> str | None:
@@ -195,6 +202,8 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         "services": services,
         "uids": uids,
         "owned": [key for key, uid in uids.items() if users.get(key) == f"{uid}:{uid}" and services[key]["health"] == "healthy"],
+        # The list is a copy, which the engine could not renew.
+        "mislisted": [item["Id"][:12] for key, item in mine.items() if item["State"] == "running" and services[key]["state"] == "exited"],
         "at_rest": rests(directory, mine),
         "takes_part": bool(mine) and not rests(directory, mine),
         "postgres_major": majors.get("postgres"),
@@ -232,6 +241,7 @@ def main() -> None:
         "services": {},
         "uids": of_stack(module.params["name"]),
         "owned": [],
+        "mislisted": [],
         "at_rest": False,
         "takes_part": False,
         "postgres_major": None,
@@ -257,8 +267,7 @@ def main() -> None:
         result.update(look(Engine(), module, directory))
     except (OSError, http.client.HTTPException) as silent:
         result.update(engine=False, reason=f"{SOCKET}: {silent.strerror if isinstance(silent, OSError) and silent.strerror else silent}")
-    disks = [free(directory), free(result.pop("root"))]
-    result["free_mib"] = {path: mib for path, _, mib in {device: (path, device, mib) for path, device, mib in disks}.values()}
+    result["disks"] = filesystems(directory, result.pop("root"))
     module.exit_json(**result)
 
 
