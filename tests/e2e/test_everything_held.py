@@ -102,7 +102,8 @@ def cut_under_load(here: Checkout, first: int) -> list[int]:
 
 
 def test_power_cuts_lose_no_write_that_mongo_has_acknowledged(held: Checkout) -> None:
-    held.on_host("cat > slipway/work/acknowledged.py", stdin=(PROJECT / "tests" / "images" / "acknowledged.py").read_text())
+    # What was not synced would be gone with the power.
+    held.on_host("cat > slipway/work/acknowledged.py && sync", stdin=(PROJECT / "tests" / "images" / "acknowledged.py").read_text())
     notes = CONNECT.partition("db =")[0] + FOUND["mongo"]
     total, gone = 0, []
     for turn in range(POWER_CUTS):
