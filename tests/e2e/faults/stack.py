@@ -14,6 +14,7 @@ from lab import config
 from lab.hosts import vpc_network
 from tests.conftest import IMAGES, Checkout
 from tests.e2e.faults import Fault, serves
+from tests.e2e.faults.disk import disk_full
 from tests.e2e.faults.power import power_cut
 from tests.e2e.support.machines import instance
 
@@ -305,4 +306,5 @@ ROWS: list[Fault] = [
         long=True,
     ),
     Fault("the power is cut in mid-write", power_cut, 0),
+    Fault("the disk is full in mid-write", disk_full, 0),
 ]
