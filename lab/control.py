@@ -31,12 +31,14 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class Status:
-    """What runs of a lab. `registry`: it runs, at no other port than the known one; `hosts`: instance -> whether its host runs."""
+    """What runs of a lab. `registry`: it runs, at no other port than the known one; `hosts`: instance -> whether its host runs;
+    `lacking`: why it has no real disks, if it has none."""
 
     endpoint: str | None
     api: bool
     registry: bool
     hosts: dict[str, bool]
+    lacking: str
 
 
 def up(report: Report = print) -> Lab:
@@ -116,7 +118,7 @@ def status() -> Status:
     registry = running.get(_registry_name(lab), False) and ports <= {lab.registry_port}
     hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
     endpoint = known.endpoint if known else None
-    return Status(endpoint, bool(known and process.identity(known)), registry, hosts)
+    return Status(endpoint, bool(known and process.identity(known)), registry, hosts, disks.lacking())
 
 
 def _is_whole(lab: Lab) -> bool:

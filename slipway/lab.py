@@ -28,12 +28,17 @@ def command(options: argparse.Namespace) -> Exit:
             control.up(progress.say)
     state = control.status()
     if options.json:
-        print(render.as_json({"endpoint": state.endpoint, "api": state.api, "registry": state.registry, "hosts": state.hosts}))
+        print(
+            render.as_json(
+                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "hosts")} | {"lacks": state.lacking or None}
+            )
+        )
     elif state.endpoint is None:
         print("The lab is down.")
     else:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
         print(f"Registry  {'runs' if state.registry else 'does not run; start it with: python orchestrate.py lab up'}")
+        print(f"Disks     {f'recorded only: {state.lacking}' if state.lacking else 'real'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
         keys = " ".join(f"{name}={value}" for name, value in zip(names, control.CREDENTIALS.values(), strict=True))

@@ -109,5 +109,5 @@ def disk_full(machine: Checkout) -> Iterator[None]:
     machine.on_host("sudo xfs_growfs /")
     yield
     kept = json.loads(machine.on_host(PYTHON, stdin=READER.replace('delete("power")', 'delete("power", "waste")')))
-    assert {store: numbers - set(kept[store]) for store, numbers in acknowledged.items()} == dict.fromkeys(_STORES, set())
+    assert {store: numbers - set(kept[store]) for store, numbers in acknowledged.items()} == {store: set() for store in _STORES}
     machine.on_host("sudo rm /ballast /filled")
