@@ -157,3 +157,48 @@ def test_an_instances_whole_life(aws: Cli, key: Path, group: str, instance: str)
     assert second["PrivateIpAddress"] == first["PrivateIpAddress"]
     assert login(aws, instance, key, "cat /var/lib/kept") == "kept"
     assert int(login(aws, instance, key, MEMORY)) == 2 * 1024**3
+
+
+def settled(aws: Cli, wanted: str, *words: str) -> None:
+    """Ask until a thing is in this state. The CLI's own waiters look every 15 seconds."""
+    for _ in range(60):
+        if (now := aws(*words, "--output", "text").strip()) == wanted:
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"{now}, and not {wanted}")
+
+
+def test_a_file_goes_by_snapshot_and_image_to_a_machine_with_a_larger_disk(aws: Cli, key: Path, group: str, instance: str) -> None:
+    aws("wait", "instance-running", "--instance-ids", instance)
+    aws("authorize-security-group-ingress", "--group-id", group, "--protocol", "tcp", "--port", "22", "--cidr", "198.18.0.0/15")
+    login(aws, instance, key, "echo written before > note && sync")
+    root = aws.facts(instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    snapshot = str(aws("create-snapshot", "--volume-id", root, "--description", "of the stranger")["SnapshotId"])
+    settled(aws, "completed", "describe-snapshots", "--snapshot-ids", snapshot, "--query", "Snapshots[0].State")
+    image = str(aws("create-image", "--instance-id", instance, "--name", "stranger", "--no-reboot")["ImageId"])
+    settled(aws, "available", "describe-images", "--image-ids", image, "--query", "Images[0].State")
+
+    disk = "DeviceName=/dev/sda1,Ebs={VolumeSize=25}"
+    words = ["--image-id", image, "--instance-type", "t2.micro", "--key-name", "stranger", "--security-group-ids", group]
+    made = str(aws("run-instances", *words, "--block-device-mappings", disk)["Instances"][0]["InstanceId"])
+    try:
+        aws("wait", "instance-running", "--instance-ids", made)
+        assert login(aws, made, key, "cat note") == "written before"
+        assert login(aws, made, key, "df --output=size --block-size=1G / | tail -n 1") == "25"
+        # By the snapshot itself, as a second disk.
+        zone = aws.facts(made)["Placement"]["AvailabilityZone"]
+        volume = str(aws("create-volume", "--snapshot-id", snapshot, "--availability-zone", zone)["VolumeId"])
+        settled(aws, "available", "describe-volumes", "--volume-ids", volume, "--query", "Volumes[0].State")
+        aws("attach-volume", "--volume-id", volume, "--instance-id", made, "--device", "/dev/sdf")
+        read = "sudo mount -o nouuid /dev/xvdf /mnt && cat /mnt/home/ubuntu/note && sudo umount /mnt"
+        assert login(aws, made, key, read) == "written before"
+        assert aws.refusal("delete-volume", "--volume-id", volume) == "VolumeInUse"
+    finally:
+        aws("terminate-instances", "--instance-ids", made)
+        aws("wait", "instance-terminated", "--instance-ids", made)
+    aws("delete-volume", "--volume-id", volume)
+    aws("deregister-image", "--image-id", image)
+    mine = aws("describe-snapshots", "--owner-ids", "self", "--filters", f"Name=volume-id,Values={root}")["Snapshots"]
+    for each in mine:
+        aws("delete-snapshot", "--snapshot-id", each["SnapshotId"])
+    assert {snapshot} < {each["SnapshotId"] for each in mine}
