@@ -30,7 +30,7 @@ def command(options: argparse.Namespace) -> Exit:
     if options.json:
         print(
             render.as_json(
-                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "hosts")} | {"lacks": state.lacking or None}
+                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "metadata", "hosts")} | {"lacks": state.lacking or None}
             )
         )
     elif state.endpoint is None:
@@ -38,6 +38,7 @@ def command(options: argparse.Namespace) -> Exit:
     else:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
         print(f"Registry  {'runs' if state.registry else 'does not run; start it with: python orchestrate.py lab up'}")
+        print(f"Metadata  {'runs' if state.metadata else 'does not run; start it with: python orchestrate.py lab up'}")
         print(f"Disks     {f'recorded only: {state.lacking}' if state.lacking else 'real'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
