@@ -28,11 +28,8 @@ def command(options: argparse.Namespace) -> Exit:
             control.up(progress.say)
     state = control.status()
     if options.json:
-        print(
-            render.as_json(
-                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "metadata", "hosts")} | {"lacks": state.lacking or None}
-            )
-        )
+        shown = ("endpoint", "api", "registry", "metadata", "hosts")
+        print(render.as_json({key: getattr(state, key) for key in shown} | {"lacks": state.lacking or None}))
     elif state.endpoint is None:
         print("The lab is down.")
     else:
