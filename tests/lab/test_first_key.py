@@ -56,15 +56,17 @@ class New:
         self.first.chmod(0o600)
         self.first.with_suffix(".pub").write_text(public + "\n")
 
-    def exchange(self, fingerprint: str = "", **changes: Any) -> dict[str, Any]:
-        """Run the role's module, and return its answer."""
+    def exchange(self, fingerprint: str = "") -> dict[str, Any]:
+        """Run the role's module in a shell with an odd TMPDIR, and return its answer."""
         script = self.lab.path / "roles" / "ec2_instance" / "files" / "own_host_keys.sh"
         given = {"instance_id": self.id, "name": "new", "state_dir": str(self.folder), "script": str(script), "timeout": 60}
-        given |= {"fingerprint": fingerprint or first.fingerprint(self.once), **changes}
+        given |= {"fingerprint": fingerprint or first.fingerprint(self.once)}
         utils = str(self.lab.path / "roles" / "ec2_instance" / "module_utils")
         where = ["--inventory", "localhost,", "--connection", "local", "--extra-vars", f"ansible_python_interpreter={sys.executable}"]
         words = ["ansible", "localhost", *where, "--module-name", "ec2_first_key", "--args", json.dumps(given)]
-        said = self.lab.run(*words, ANSIBLE_MODULE_UTILS=utils, ANSIBLE_LOAD_CALLBACK_PLUGINS="false").stdout
+        odd = self.folder / "é %h"
+        odd.mkdir(exist_ok=True)
+        said = self.lab.run(*words, TMPDIR=str(odd), ANSIBLE_MODULE_UTILS=utils, ANSIBLE_LOAD_CALLBACK_PLUGINS="false").stdout
         return dict(json.loads(said[said.index(" => {") + 4 : said.rindex("}") + 1])) | {"failed": "| FAILED!" in said}
 
     def begin(self) -> list[str]:

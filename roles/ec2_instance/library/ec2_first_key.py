@@ -71,7 +71,9 @@ class Exchange:
         with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+") as said:
             trusted = Path(scratch) / "known_hosts"
             trusted.write_text("".join(f"{self.asked['instance_id']} {key}\n" for key in [self.once, *self.pinned()]))
-            trust = [f"UserKnownHostsFile={trusted}", "GlobalKnownHostsFile=none", "UpdateHostKeys=no"]
+            # ssh splits it at spaces, and reads %h and the like (ssh_config(5)).
+            quoted = str(trusted).replace("%", "%%")
+            trust = [f'UserKnownHostsFile="{quoted}"', "GlobalKnownHostsFile=none", "UpdateHostKeys=no"]
             options = [*trust, "BatchMode=yes", "ControlPath=none", "ControlMaster=no"]
             remote = shlex.join(["sudo", "sh", "-c", Path(self.asked["script"]).read_text(), "sh", self.once])
             command = ["ssh", "-F", str(self.folder / "ssh_config"), *(f"-o{each}" for each in options), self.asked["name"], remote]
