@@ -7,6 +7,7 @@ the instances with their hosts in instances.py.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http
 import json
 import logging
@@ -38,8 +39,21 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab import account, asked_faults, disk_rules, disks, instances, machine_images, moto_changes, root_volumes, rules, state, volumes
-from lab.config import FAULTS, HOSTS, IDENTITY, Lab
+from lab import (
+    account,
+    asked_faults,
+    disk_rules,
+    disks,
+    instances,
+    machine_images,
+    moto_changes,
+    power,
+    root_volumes,
+    rules,
+    state,
+    volumes,
+)
+from lab.config import FAULTS, HOSTS, IDENTITY, Lab, LabError
 from lab.disks import Disks
 from lab.faults import LostReplyError
 from lab.hosts import Hosts
@@ -140,6 +154,7 @@ class Application:
         _log_request(action, region, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
+            instances.follow_metadata()
             state.save()
         # What was refused, as a dry run is, was not carried out.
         if answer.status.startswith("200"):
@@ -219,9 +234,9 @@ def _region(environ: Mapping[str, Any]) -> str:
 
 
 def _console_output(params: Params, region: str) -> Answer:
-    """GetConsoleOutput: the host's keys, between the marks that cloud-init prints around them."""
+    """GetConsoleOutput: what the host wrote to its console; of a host that is gone, what was read last."""
     instance: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_instance(params.get("InstanceId", ""))
-    if instance._state.name == "running":
+    with contextlib.suppress(LabError):
         instance.console = World.hosts.console(instance.id)
     output = base64.b64encode(getattr(instance, "console", "").encode()).decode()
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -276,6 +291,8 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     volumes.install(real, disks.base(host_image))
     moto_changes.install()
     state.restore()
+    instances.follow_metadata()
+    power.watch(client)
     server = make_server("127.0.0.1", lab.port, Application(), threaded=True, request_handler=RequestHandler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     log.info("EC2 API at %s", lab.endpoint)

@@ -60,6 +60,10 @@ class Lab:
         return str(self.vpc_cidr[-6])
 
     @property
+    def metadata_ip(self) -> str:
+        return str(self.vpc_cidr[-7])
+
+    @property
     def log_file(self) -> Path:
         return self.root / "api.log"
 

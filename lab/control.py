@@ -16,7 +16,7 @@ import docker
 import yaml
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import certificates, config, disks, engine, images, networks, process
+from lab import certificates, config, disks, engine, images, metadata, networks, process
 from lab.config import LABEL, PROJECT, REGISTRY, BadInputError, Lab, LabError
 from lab.disks import Disks
 from lab.engine import Report
@@ -31,12 +31,13 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class Status:
-    """What runs of a lab. `registry`: it runs, at no other port than the known one; `hosts`: instance -> whether its host runs;
-    `lacking`: why it has no real disks, if it has none."""
+    """What runs of a lab. `registry`: it runs, at no other port than the known one; `metadata`: the metadata service runs;
+    `hosts`: instance -> whether its host runs; `lacking`: why it has no real disks, if it has none."""
 
     endpoint: str | None
     api: bool
     registry: bool
+    metadata: bool
     hosts: dict[str, bool]
     lacking: str
 
@@ -64,6 +65,7 @@ def up(report: Report = print) -> Lab:
         _make_network(client, lab, vpc_network(lab), lab.vpc_cidr)
         _make_network(client, lab, public_network(lab), lab.public_cidr)
         lab = _start_registry(client, lab, tags["registry"])
+        metadata.start(client, lab, tags["metadata"])
         # One that answers goes on: commands on other machines may be talking to it. It checks what became of its hosts.
         if not _serves(lab) and not (process.identity(lab) and process.asked(lab, config.HOSTS)):
             report("starting the EC2 API")
@@ -118,12 +120,14 @@ def status() -> Status:
     registry = running.get(_registry_name(lab), False) and ports <= {lab.registry_port}
     hosts = {item.labels[INSTANCE_LABEL]: running[item.name] for item in mine if INSTANCE_LABEL in item.labels}
     endpoint = known.endpoint if known else None
-    return Status(endpoint, bool(known and process.identity(known)), registry, hosts, disks.lacking())
+    service = running.get(metadata.name(lab), False)
+    return Status(endpoint, bool(known and process.identity(known)), registry, service, hosts, disks.lacking())
 
 
 def _is_whole(lab: Lab) -> bool:
     """Whether all of it runs, and its inventory is there: an engine may have been restarted, or a start cut off."""
-    return status().registry and _inventory_file().exists() and _serves(lab)
+    state = status()
+    return state.registry and state.metadata and _inventory_file().exists() and _serves(lab)
 
 
 def _serves(lab: Lab) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -24,7 +25,8 @@ from lab.door import FILE
 INSTANCE_LABEL = "slipway.lab.instance"
 _STOP_SECONDS = 90
 _BOOT_SECONDS = 60
-_UBUNTU = 1000
+#: What EC2 keeps of a console.
+_CONSOLE_BYTES = 65536
 _MODULES = b"kernel/drivers/nvme/host/nvme.ko\nkernel/drivers/net/ethernet/amazon/ena/ena.ko\n"
 #: What systemd and a nested engine need where `--privileged` is refused: all capabilities that can be had.
 _CAPABILITIES: dict[str, Any] = {
@@ -53,7 +55,6 @@ class Spec:
     size: Size
     private_ip: str
     public_ip: str
-    public_key: str
     door: str
     disk: str | None = None
 
@@ -91,6 +92,9 @@ class Hosts:
                 name=self._name(spec.instance_id),
                 hostname="ip-" + spec.private_ip.replace(".", "-"),
                 labels=labels,
+                # Its terminal is the host's console, which the engine keeps.
+                tty=True,
+                environment={"TERM": "dumb"},
                 host_config=host_config | {"CgroupnsMode": "private"} | self._limits(spec.size) | self._granted(),
                 networking_config={"EndpointsConfig": {public.name: self._endpoint(spec.public_ip)}},
             )
@@ -161,9 +165,8 @@ class Hosts:
         return said
 
     def console(self, instance_id: str) -> str:
-        """What EC2's console shows of the first boot: the host's keys (cloud-init's module ssh_authkey_fingerprints' own marks)."""
-        keys = self.run(instance_id, "sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null; exit 0")
-        return f"-----BEGIN SSH HOST KEY KEYS-----\n{keys}-----END SSH HOST KEY KEYS-----\n" if keys else ""
+        """The end of what the host wrote to its console."""
+        return self._get(instance_id).logs()[-_CONSOLE_BYTES:].decode(errors="replace")
 
     def remove(self, instance_id: str) -> None:
         """Remove the host, and its disk if that is the engine's; nothing to do if they are gone already."""
@@ -173,6 +176,13 @@ class Hosts:
             except docker.errors.NotFound:
                 continue
         self._unmount(instance_id)
+
+    def ended(self, instance_id: str) -> int | None:
+        """How the host's first process ended; none if it runs, or is gone."""
+        with contextlib.suppress(LabError):
+            state = self._get(instance_id).attrs["State"]
+            return None if state["Running"] else int(state["ExitCode"])
+        return None
 
     def running(self) -> dict[str, bool]:
         """Every host of this lab by instance id, and whether it runs."""
@@ -244,13 +254,12 @@ def vpc_network(lab: Lab) -> str:
 
 
 def _first_boot_files(spec: Spec, authority: bytes, inside: IPv4Network | None) -> bytes:
-    """What cloud-init would write, the key pair's public key; the security groups' rules; the registry's authority; and, if it is to be
-    another than by default, the network of the host's own engine."""
+    """The security groups' rules; the registry's authority; and, if it is to be another than by default, the network of the host's own
+    engine. What is the instance's own is cloud-init's."""
     settings = {"bip": f"{inside[1]}/24", "default-address-pools": [{"base": str(inside), "size": 24}]} if inside else {}
     given = _tar(
         [
             *([("/etc/docker/daemon.json", json.dumps(settings).encode(), 0o644, 0)] if settings else []),
-            ("/home/ubuntu/.ssh/authorized_keys", spec.public_key.strip().encode() + b"\n", 0o600, _UBUNTU),
             # As Debian's kernel for clouds has them. The kernel here is the computer's own.
             (f"/lib/modules/{os.uname().release}/modules.builtin", _MODULES, 0o644, 0),
             (f"/etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),

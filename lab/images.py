@@ -42,7 +42,8 @@ _PUSH_PORT = "5000/tcp"
 def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str]:
     """Build what is missing and return the tag of each image, by name.
 
-    Names: the stand-ins, `common` (the image of every stack's Jupyter), `host` (an EC2 instance) and `registry` (which holds the others).
+    Names: the stand-ins, `common` (the image of every stack's Jupyter), `host` (an EC2 instance), `registry` (which holds the others)
+    and `metadata` (the instance metadata service).
     Raises LabError with the end of the build's output when one fails.
     """
     debian = _debian(client, report)
@@ -52,7 +53,7 @@ def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str
     # Two at a time: most of a build waits for downloads and for one thread of pip or dpkg.
     with ThreadPoolExecutor(max_workers=2) as pool:
         jupyter = pool.submit(_build_jupyter, client, base, report)
-        names = ["mongo", "host", "registry", "postgres", "redis"]
+        names = ["mongo", "host", "registry", "metadata", "postgres", "redis"]
         builds = {name: pool.submit(_build, client, name, base, FOLDER / name, report) for name in names}
     tags |= jupyter.result() | {name: build.result() for name, build in builds.items()}
     tags["registry"] = _filled_registry(client, tags, report)

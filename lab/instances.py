@@ -17,7 +17,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.models.subnets import Subnet
 
-from lab import door
+from lab import door, metadata
 from lab.hosts import Size, Spec
 from lab.state import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, everyone, save
 from lab.volumes import LabVolume, device_in_host
@@ -52,19 +52,22 @@ class LabInstance(Instance):
             offers = ec2_backend.describe_instance_type_offerings("availability-zone", {"instance-type": [kwargs["instance_type"]]})
             fit = subnets.keys() & {offer["Location"] for offer in offers}
             kwargs["subnet_id"] = subnets[kwargs.get("placement") or min(fit or subnets)].id
+        # As of an image that was registered for IMDSv2, in an account that lets a token travel one hop.
+        kwargs["metadata_options"] = {"HttpTokens": "required"} | (kwargs.get("metadata_options") or {})
         if kwargs.get("associate_public_ip") is None:
             kwargs["associate_public_ip"] = True
         if not kwargs.get("private_ip") and kwargs.get("subnet_id"):
             kwargs["private_ip"] = _free_private_address(ec2_backend.get_subnet(kwargs["subnet_id"]))
         super().__init__(ec2_backend, image_id, user_data, security_groups, **kwargs)
+        self.public_key = str(ec2_backend.key_pairs[key].public_key) if key else ""
         self._state = copy.copy(PENDING)
 
     def boot(self) -> None:
         """Make the host, now that the instance has its volumes."""
         root = self.block_device_mapping.get(self.root_device_name)
         self.first_snapshot = self.ec2_backend.get_volume(root.volume_id).snapshot_id if root else None
-        public_key = self.ec2_backend.key_pairs[self.key_name].public_key if self.key_name else ""
-        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key, self._door(), self.root_disk)
+        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), self._door(), self.root_disk)
+        self.follow_metadata()
 
         def make() -> None:
             World.hosts.create(spec)
@@ -90,10 +93,16 @@ class LabInstance(Instance):
         if self._state.name == "running" and self._door() != before:
             World.hosts.close_door(self.id, self.door)
 
+    def follow_metadata(self) -> None:
+        """Let the instance ask for what is so now."""
+        if self._state.name not in ("shutting-down", "terminated"):
+            metadata.tell(World.lab, self, getattr(self, "public_key", ""))
+
     def start(self) -> InstanceState:
         if self._state.name != "stopped":
             return copy.copy(self._state)
         previous = super().start()
+        self.follow_metadata()
         self._carry_out(PENDING, RUNNING, STOPPED, self._start_host)
         return previous
 
@@ -117,6 +126,7 @@ class LabInstance(Instance):
     def terminate(self) -> InstanceState:
         if self._state.name == "terminated":
             return copy.copy(self._state)
+        metadata.forget(World.lab, self)
         previous = super().terminate()
         self._carry_out(SHUTTING_DOWN, TERMINATED, TERMINATED, self._end)
         return previous
@@ -130,11 +140,34 @@ class LabInstance(Instance):
         """Nothing yet: see `_end`."""
 
     def reboot(self) -> None:
+        World.rebooting.add(self.id)
+
         def again() -> None:
-            World.hosts.reboot(self.id)
-            self._show_all()
+            try:
+                World.hosts.reboot(self.id)
+                self._show_all()
+            finally:
+                World.rebooting.discard(self.id)
 
         World.workers.submit(again)
+
+    def ended_inside(self, code: int, again: bool) -> None:
+        """The host has halted, or reboots (`again`), by a command inside: what EC2 makes of it. `code`: how its first process ended."""
+        by_the_lab = self._state.name != "running" or self.halted or self.id in World.rebooting
+        if by_the_lab or World.hosts.ended(self.id) != code:
+            return
+        if again:
+            log.info("%s reboots by itself", self.id)
+            self.reboot()
+            return
+        log.info("%s has shut itself down: %s", self.id, self.instance_initiated_shutdown_behavior)
+        if self.instance_initiated_shutdown_behavior == "terminate":
+            self.terminate()
+        else:
+            self.stop()
+        self._reason, why = "", "Client.InstanceInitiatedShutdown"
+        self.state_reason = StateReason(f"{why}: Instance initiated shutdown", why)
+        save()
 
     def lose_power(self) -> None:
         """End the host as a power cut does."""
@@ -144,6 +177,7 @@ class LabInstance(Instance):
 
     def vanish(self) -> None:
         """End the host and its disk, as when another user terminates the instance: EC2 shows the new state before the host is gone."""
+        metadata.forget(World.lab, self)
         super().terminate()
         self._state = copy.copy(SHUTTING_DOWN)
         self._end()
@@ -235,6 +269,12 @@ class LabInstance(Instance):
 
 
 _following = threading.Lock()
+
+
+def follow_metadata() -> None:
+    """Let each instance ask for what is so now."""
+    for instance in everyone():
+        instance.follow_metadata()
 
 
 def follow_groups() -> None:

@@ -9,7 +9,7 @@ import moto.ec2.models.elastic_network_interfaces as moto_interfaces
 import moto.ec2.models.instances as moto_instances
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
-from moto.ec2.models.instances import InstanceBackend
+from moto.ec2.models.instances import InstanceBackend, MetadataOptions
 from moto.ec2.models.vpcs import VPC, VPCBackend
 from moto.ec2.responses.instances import InstanceResponse
 
@@ -27,6 +27,7 @@ def install() -> None:
     moto_interfaces.random_public_ip = _new_public_address  # type: ignore[attr-defined]
     _put_default_vpc_on_the_labs_network()
     _lend_addresses()
+    _keep_metadata_options()
 
 
 def _new_public_address() -> str:
@@ -74,6 +75,19 @@ def _lend_addresses() -> None:
         return found
 
     moto_interfaces.NetworkInterface.association = property(association)  # type: ignore[assignment]
+
+
+def _keep_metadata_options() -> None:
+    """ModifyInstanceMetadataOptions changes what it names; moto 5.2.5 forgets the rest."""
+    plain = InstanceBackend.modify_instance_metadata_options
+
+    def modify(self: Any, instance_id: str, *arguments: Any, **options: Any) -> MetadataOptions:
+        before = self.get_instance(instance_id).metadata_options
+        after = plain(self, instance_id, *arguments, **options)
+        vars(after).update({name: value for name, value in vars(before).items() if not getattr(after, name)})
+        return after
+
+    InstanceBackend.modify_instance_metadata_options = modify  # type: ignore[method-assign]
 
 
 def _put_default_vpc_on_the_labs_network() -> None:

@@ -5,6 +5,7 @@ Source: "Error codes for the Amazon EC2 API" and the pages of the actions, docs.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -89,6 +90,28 @@ def _run_disk_holds_the_image(params: Params, backend: EC2Backend) -> None:
             )
 
 
+#: "InstanceMetadataOptionsRequest" in the API's reference.
+_METADATA = {"HttpTokens": ("optional", "required"), "HttpEndpoint": ("enabled", "disabled")}
+
+
+def _metadata_options(params: Params, _: EC2Backend) -> None:
+    for key, value in params.items():
+        name = key.removeprefix("MetadataOptions.")
+        allowed = _METADATA.get(name, (value,))
+        hops = name == "HttpPutResponseHopLimit" and not (value.isdecimal() and 1 <= int(value) <= 64)
+        if hops or value not in allowed:
+            raise RefusalError("InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid.")
+
+
+def _user_data_fits(params: Params, _: EC2Backend) -> None:
+    try:
+        size = len(base64.b64decode(params.get("UserData", ""), validate=True))
+    except ValueError as wrong:
+        raise RefusalError("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data.") from wrong
+    if size > 16384:
+        raise RefusalError("InvalidParameterValue", "User data is limited to 16384 bytes")
+
+
 def _modify_stopped(params: Params, backend: EC2Backend) -> None:
     wanted = _wanted_type(params)
     instance = instance_of(params.get("InstanceId", ""), backend)
@@ -141,7 +164,15 @@ def _group_in_use(params: Params, backend: EC2Backend) -> None:
 
 
 _RULES: Mapping[str, tuple[Callable[[Params, EC2Backend], None], ...]] = {
-    "RunInstances": (_run_known_type, _run_same_architecture, _run_offered_in_the_zone, _run_disk_holds_the_image),
+    "RunInstances": (
+        _run_known_type,
+        _run_same_architecture,
+        _run_offered_in_the_zone,
+        _run_disk_holds_the_image,
+        _metadata_options,
+        _user_data_fits,
+    ),
+    "ModifyInstanceMetadataOptions": (_metadata_options,),
     "ModifyInstanceAttribute": (_modify_stopped,),
     "StartInstances": (_in_a_state_to_start, _start_offered_in_the_zone),
     "StopInstances": (_in_a_state_to_stop,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,8 @@ log = logging.getLogger("lab.state")
 PENDING, RUNNING = InstanceState("pending", 0), InstanceState("running", 16)
 STOPPING, STOPPED = InstanceState("stopping", 64), InstanceState("stopped", 80)
 SHUTTING_DOWN, TERMINATED = InstanceState("shutting-down", 32), InstanceState("terminated", 48)
+#: How a host's first process ends by a halt and by a reboot: the kernel's signal to that of a PID namespace (reboot(2)), as exit code.
+HALTED, REBOOTED = 128 + signal.SIGINT, 128 + signal.SIGHUP
 _saving = threading.Lock()
 
 
@@ -65,6 +68,9 @@ def believe_hosts(moving: bool = False) -> None:
             instance._state = copy.copy(TERMINATED)
         elif running[instance.id]:
             instance._state = copy.copy(RUNNING)
+        elif name != "stopped" and World.hosts.ended(instance.id) == REBOOTED:
+            instance._state = copy.copy(RUNNING)
+            instance.reboot()
         elif name != "stopped":
             # moto's own stop, which takes the public address back.
             Instance.stop(instance)

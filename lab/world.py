@@ -23,3 +23,5 @@ class World:
     faults: ClassVar = Faults()
     #: What each client token of RunInstances asked for, and what it was answered; by token, region and zone.
     launched: ClassVar[dict[tuple[str, str, str], tuple[dict[str, str], Any]]] = {}
+    #: Instances that the lab itself reboots.
+    rebooting: ClassVar[set[str]] = set()

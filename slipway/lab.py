@@ -28,16 +28,14 @@ def command(options: argparse.Namespace) -> Exit:
             control.up(progress.say)
     state = control.status()
     if options.json:
-        print(
-            render.as_json(
-                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "hosts")} | {"lacks": state.lacking or None}
-            )
-        )
+        shown = ("endpoint", "api", "registry", "metadata", "hosts")
+        print(render.as_json({key: getattr(state, key) for key in shown} | {"lacks": state.lacking or None}))
     elif state.endpoint is None:
         print("The lab is down.")
     else:
         print(f"EC2 API   {state.endpoint} ({'answers' if state.api else 'does not answer; start it with: python orchestrate.py lab up'})")
         print(f"Registry  {'runs' if state.registry else 'does not run; start it with: python orchestrate.py lab up'}")
+        print(f"Metadata  {'runs' if state.metadata else 'does not run; start it with: python orchestrate.py lab up'}")
         print(f"Disks     {f'recorded only: {state.lacking}' if state.lacking else 'real'}")
         print(f"Hosts     {', '.join(f'{host} ({_word(runs)})' for host, runs in sorted(state.hosts.items())) or 'none'}")
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -31,7 +31,7 @@ from ansible.module_utils import tunnel_sockets as sockets  # noqa: E402 (found 
 
 _RUNS_KEPT = 20
 _OTHER_HOST = (
-    "What answers at the machine's address is not the host that its console showed: its host key is another one. Nothing was sent. "
+    "What answers at the machine's address is not the machine: its host key is another one. Nothing was sent. "
     "Find out why before anything else."
 )
 _HOST_KEY_CHANGED = re.compile("REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")

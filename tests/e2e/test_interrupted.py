@@ -20,7 +20,7 @@ TASKS = [
     "Import its public half",
     "Open the ports that are asked for, and close all others",
     "Make the instance",
-    "Learn the host's keys from its console",
+    "Have the host make keys of its own",
     "Install the engine",
     "Make a secret for each service",
     "Send the Compose files, then the settings and secrets",

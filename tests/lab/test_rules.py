@@ -75,6 +75,8 @@ LAUNCHES: list[tuple[dict[str, Any], str, str]] = [
     ({"InstanceType": "T2.MICRO"}, "InvalidParameterValue", "T2.MICRO"),
     ({"InstanceType": "t4g.micro"}, "InvalidParameterValue", "arm64"),
     ({"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 5}}]}, "InvalidBlockDeviceMapping", "5GB"),
+    ({"MetadataOptions": {"HttpPutResponseHopLimit": 65}}, "InvalidParameterValue", "65"),
+    ({"UserData": "#" * 16385}, "InvalidParameterValue", "16384"),
 ]
 
 

@@ -111,10 +111,13 @@ class Late:
 
 
 @pytest.mark.parametrize("used", ["", "IdempotentParameterMismatch"])
-def test_what_ec2_shows_late_is_waited_for(used: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_ec2_shows_late_is_waited_for(used: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(launches, "PAUSE_SECONDS", 0)
     asked = {"name": "x", "resource": "slipway-x", "instance_type": "t2.micro", "disk_gib": 20, "tags": {"slipway": "x"}}
-    asked |= {"image": {"image_id": "ami-1", "root_device_name": "/dev/sda1"}}
+    first = tmp_path / "first_host_key"
+    first.write_text("PRIVATE\n")
+    first.with_suffix(".pub").write_text("ssh-ed25519 AAAA\n")
+    asked |= {"image": {"image_id": "ami-1", "root_device_name": "/dev/sda1"}, "first_key": str(first)}
     assert launches.launch(Late(used), asked, Refused()) == "i-1"
     # At last it is a refusal, and no traceback.
     with pytest.raises(SystemExit, match="3 EC2 has launched" if used else "4 EC2 does not show the security group slipway-x"):

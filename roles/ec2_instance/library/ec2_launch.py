@@ -19,6 +19,7 @@ options:
   instance_type: {type: str, required: true, description: The instance type.}
   disk_gib: {type: int, required: true, description: "The root disk in GiB: gp3, encrypted, removed with the instance."}
   tags: {type: dict, required: true, description: Tags of the instance and its volume.}
+  first_key: {type: path, required: true, description: "The SSH host key of the first connection, with its public half beside it."}
   timeout: {type: int, default: 600, description: Seconds to wait until it runs.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
@@ -30,8 +31,10 @@ instance_id: {type: str, returned: always, description: The machine's instance.}
 import contextlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.ec2_first_key import TAG, fingerprint, user_data
 from ansible.module_utils.ec2_once import launched, spent, token
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -49,7 +52,9 @@ UNSEEN = ["InvalidGroup.NotFound", "InvalidKeyPair.NotFound"]
 
 
 def request(asked: dict[str, Any], group_id: str) -> dict[str, Any]:
-    """What RunInstances is asked for."""
+    """What RunInstances is asked for: the same each time, as its token wants it."""
+    first = Path(asked["first_key"])
+    public = first.with_suffix(".pub").read_text()
     disk = {"VolumeSize": asked["disk_gib"], "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
     return {
         "ClientToken": token(asked["name"], group_id),
@@ -60,9 +65,14 @@ def request(asked: dict[str, Any], group_id: str) -> dict[str, Any]:
         "KeyName": asked["resource"],
         "SecurityGroupIds": [group_id],
         "BlockDeviceMappings": [{"DeviceName": asked["image"]["root_device_name"], "Ebs": disk}],
-        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required"},
+        "UserData": user_data(first.read_text(), public),
+        # No container of the host may read the user data: an image may have it otherwise.
+        "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
         "InstanceInitiatedShutdownBehavior": "stop",
-        "TagSpecifications": boto3_tag_specifications(asked["tags"], ["instance", "volume"]),
+        "TagSpecifications": [
+            *boto3_tag_specifications(asked["tags"] | {TAG: fingerprint(public)}, ["instance"]),
+            *boto3_tag_specifications(asked["tags"], ["volume"]),
+        ],
     }
 
 
@@ -137,6 +147,7 @@ def main() -> None:
             "instance_type": {"type": "str", "required": True},
             "disk_gib": {"type": "int", "required": True},
             "tags": {"type": "dict", "required": True},
+            "first_key": {"type": "path", "required": True},
             "timeout": {"type": "int", "default": 600},
         },
     )
