@@ -91,6 +91,7 @@ def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
     else:
         first = f"Stopped   {name} ({document['instance']}) in {document['seconds']:.0f} s"
     lines = [first, f"Price     {document['cost']}"]
-    lines += [f"  {store:<9} {said}" for store, said in sorted(document["fingerprints"].items())]
+    width = max([9, *map(len, document["fingerprints"])])
+    lines += [f"  {store:<{width}} {said}" for store, said in sorted(document["fingerprints"].items())]
     lines += [f"Not seen  {each}" for each in document["unread"]]
     return "\n".join([*lines, f"Start it, with all that ran: {start_with}"])

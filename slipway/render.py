@@ -185,6 +185,8 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str], fold
         lines.append(f"Stopped   by `stop`, {since} UTC. Start it, with all that ran: {command('start')}")
     elif instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
+    if instance["state"] != "running":
+        return "\n".join(lines)
     if document["url"]:
         lines.append(f"Jupyter   {document['url']}")
         lines += [certificate_line(document)] if document["certificate_sha256"] else []
