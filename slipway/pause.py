@@ -31,10 +31,10 @@ def start(options: argparse.Namespace) -> Exit:
     result = back(options, "start", Progress(check=check), check)
     if not result.published.get("instance") and not result.failure:
         raise RefusalError(f"There is no instance. Make one with: {plays.bring_up(options)}")
-    document = plays.status(options, result) | found(result) | {"changed": result.changed, "seconds": result.seconds}
     if result.failure:
-        # What was compared, and what is not healthy, helps as much as the reason.
-        return plays.failed(options, result, result.failure, {"fingerprints": document["fingerprints"]})
+        # What was compared helps as much as the reason.
+        return plays.failed(options, result, result.failure, {"fingerprints": found(result)["fingerprints"]})
+    document = plays.status(options, result) | found(result) | {"changed": result.changed, "seconds": result.seconds}
     if options.json:
         print(render.as_json(document))
     elif check:
@@ -47,7 +47,9 @@ def start(options: argparse.Namespace) -> Exit:
 
 def back(options: argparse.Namespace, verb: str, progress: Progress, check: bool = False) -> Result:
     """Start a machine that is stopped, with what ran on it."""
-    return plays.play(verb, "playbooks/start.yml", options, arguments.common(options), progress, check)
+    # Of a project's `open` the port is for its own tunnel.
+    variables = arguments.common(options) if "project" in options else arguments.variables(options)
+    return plays.play(verb, "playbooks/start.yml", options, variables, progress, check)
 
 
 def is_down(published: Mapping[str, Any]) -> bool:

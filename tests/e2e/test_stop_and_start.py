@@ -59,11 +59,10 @@ class Night(Checkout):
         return list(json.loads(self.on_host("docker exec --interactive slipway-jupyter-1 python -", stdin=WRITE)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def night(machine: Checkout) -> Iterator[Night]:
     """The machine, up; it is up afterwards too."""
-    url = machine.answer("up")["url"]
-    yield Night(machine.path, url, tuple(machine.containers()))
+    yield Night(machine.path, machine.answer("open")["url"], tuple(machine.containers()))
     machine.answer("up")
 
 
