@@ -103,6 +103,26 @@ def test_what_cannot_be_stopped(instance: dict[str, Any], attributes: dict[str, 
     assert wrong.value.code == 3
 
 
+@pytest.mark.parametrize(
+    ("instance", "said"),
+    [
+        ({}, None),
+        ({"InstanceLifecycle": "spot"}, "it is a spot instance"),
+        # Its services would be ended while they start.
+        ({"State": {"Name": "pending"}, "PublicIpAddress": None}, "is pending"),
+        ({"PublicIpAddress": None}, "no public address"),
+    ],
+)
+def test_what_cannot_be_brought_down_in_order(instance: dict[str, Any], said: str | None) -> None:
+    given = {"InstanceId": "i-1", "State": {"Name": "running"}, "PublicIpAddress": "198.51.100.1", **instance}
+    if said is None:
+        rules.check_reached(given)
+        return
+    with pytest.raises(rules.WrongError, match=said) as wrong:
+        rules.check_reached(given)
+    assert wrong.value.code == 3
+
+
 LENT, MINE = {"PublicIp": "198.51.100.1", "IpOwnerId": "amazon"}, {"PublicIp": "198.51.100.2", "IpOwnerId": "123456789012"}
 
 

@@ -36,6 +36,7 @@ from ansible.module_utils import ec2_resize_facts as facts
 from ansible.module_utils.ec2_resize_rules import (
     STOP,
     WrongError,
+    check_reached,
     check_stop,
     costs,
     known_fingerprints,
@@ -58,8 +59,7 @@ def check(client: Any, instance: dict[str, Any]) -> None:
     """Raise WrongError if it cannot be stopped by these credentials."""
     name = instance["InstanceId"]
     check_stop(instance, {"disableApiStop": facts.attribute(client, name, "disableApiStop")})
-    if kind := instance.get("InstanceLifecycle"):
-        raise WrongError(f"{name}: it is a {kind} instance, which EC2 may take away while it is stopped. Allowed: on-demand.")
+    check_reached(instance)
     mine: dict[str, Any] = {"InstanceIds": [name]}
     tag: dict[str, Any] = {"Resources": [name], "Tags": [{"Key": STOP, "Value": ""}]}
     calls = {"create_tags": tag, "stop_instances": mine, "start_instances": mine, "delete_tags": tag, "describe_tags": {}}

@@ -78,6 +78,17 @@ def check_stop(instance: Facts, attributes: Facts) -> None:
         raise WrongError(f"{name}: stop protection is on. Turn it off first (aws ec2 modify-instance-attribute --no-disable-api-stop).")
 
 
+def check_reached(instance: Facts) -> None:
+    """Raise WrongError if nothing on this instance, which is not stopped, can be brought down in order before a stop."""
+    name, state = instance["InstanceId"], instance["State"]["Name"]
+    if kind := instance.get("InstanceLifecycle"):
+        raise WrongError(f"{name}: it is a {kind} instance, which EC2 may take away while it is stopped. Allowed: on-demand.")
+    if state == "pending":
+        raise WrongError(f"{name} is pending: it is being started. Nothing was changed. Wait until it runs; then the same command again.")
+    if not instance.get("PublicIpAddress"):
+        raise WrongError(f"{name} has no public address, so its services cannot be brought down by SSH. Nothing was changed.")
+
+
 def check_instance(instance: Facts, attributes: Facts) -> None:
     """Raise WrongError where this instance cannot be resized at all. `attributes` are DescribeInstanceAttribute's, by name."""
     check_stop(instance, attributes)
