@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,9 @@ class Night(Checkout):
 
 
 @pytest.fixture(scope="module")
-def night(machine: Checkout) -> Iterator[Night]:
-    """The machine, up; it is up afterwards too."""
-    yield Night(machine.path, machine.answer("open")["url"], tuple(machine.containers()))
-    machine.answer("up")
+def night(machine: Checkout) -> Night:
+    """The machine, up."""
+    return Night(machine.path, machine.answer("open")["url"], tuple(machine.containers()))
 
 
 def whole(here: Night, written: list[int]) -> None:
@@ -84,8 +83,21 @@ def equal(compared: dict[str, Any]) -> None:
     assert {found["equal"] for found in compared.values()} == {True}
 
 
+def ended(here: Night, words: list[str], point: str, how: Callable[[Night, subprocess.Popen[bytes]], None]) -> None:
+    points = STOP if words == ["stop"] else START
+    process = begin(here, words, points[point](here))
+    how(here, process)
+    assert process.returncode != 0
+
+
+def whole_tree(here: Night, process: subprocess.Popen[bytes]) -> None:
+    end(here, process, signal.SIGKILL)
+
+
 def test_stopped_with_its_price_and_started_at_the_same_url_with_equal_fingerprints(night: Night) -> None:
     written, before = night.written(), described(night)
+    # A first one is killed in the middle: the same command finishes, and knows what ran before both.
+    ended(night, ["stop"], "while they go down", whole_tree)
     stopped = night.answer("stop")
     assert (stopped["was"], stopped["state"], stopped["instance"]) == ("running", "stopped", instance(night))
     assert set(stopped["fingerprints"]) == STORES
@@ -107,9 +119,6 @@ def test_stopped_with_its_price_and_started_at_the_same_url_with_equal_fingerpri
     assert {name: found["before"] for name, found in answer["fingerprints"].items()} == stopped["fingerprints"]
     assert answer["instance"]["public_ip"] != before["PublicIpAddress"]
     whole(night, written)
-    # Of a machine that runs.
-    running = night.answer("start")
-    assert (running["changed"], running["url"], running["price"], running["fingerprints"]) == (0, night.url, None, {})
 
 
 def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
@@ -121,16 +130,13 @@ def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
         "docker exec slipway-jupyter-1 " + shlex.join(kernels.words(("work/at work é.ipynb", "notebook", "import time; time.sleep(15)"))),
     ]
     asked = len(night.requests())
+    night.on_host(RUN)
     with subprocess.Popen(busy, stdout=subprocess.PIPE, text=True) as kernel:
         try:
             deadline = time.monotonic() + 60
             # A kernel takes its time to begin.
-            while (refused := night.orchestrate("stop", "--dry-run")).returncode == 0:
-                assert time.monotonic() < deadline
-            assert refused.returncode == 3, refused.stderr
-            assert "the kernel of work/at work é.ipynb in slipway" in refused.stderr
-            night.on_host(RUN)
-            refused = night.orchestrate("stop")
+            while "the kernel of work/at work é.ipynb in slipway" not in (refused := night.orchestrate("stop")).stderr:
+                assert (refused.returncode, time.monotonic() < deadline) == (3, True), refused.stderr
             assert refused.returncode == 3, refused.stderr
             assert "the container slipway-batch-run-test in slipway" in refused.stderr
         finally:
@@ -143,18 +149,7 @@ def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
     assert tuple(night.containers()) == night.ran
 
 
-def ended(here: Night, words: list[str], point: str, how: Callable[[Night, subprocess.Popen[bytes]], None]) -> None:
-    points = STOP if words == ["stop"] else START
-    process = begin(here, words, points[point](here))
-    how(here, process)
-    assert process.returncode != 0
-
-
-def whole_tree(here: Night, process: subprocess.Popen[bytes]) -> None:
-    end(here, process, signal.SIGKILL)
-
-
-#: Who is ended where, and by what command it goes on. The first is in the short run.
+#: Who is ended where, and by what command it goes on. The test above is one more, in the short run.
 ENDED = [
     ("stop", "while they go down", whole_tree, "up"),
     ("stop", "before the services go down", kill_alone, "stop"),
@@ -173,12 +168,10 @@ ENDED = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("command", "point", "how", "then"),
-    [
-        pytest.param(*row, id=f"{row[0]} {row[1]}, {row[2].__name__}, then {row[3]}", marks=[pytest.mark.long] * (number > 0))
-        for number, row in enumerate(ENDED)
-    ],
+    [pytest.param(*row, id=f"{row[0]} {row[1]}, {row[2].__name__}, then {row[3]}") for row in ENDED],
 )
 def test_killed_anywhere_a_command_finishes(
     night: Night, command: str, point: str, how: Callable[[Night, subprocess.Popen[bytes]], None], then: str
@@ -215,6 +208,9 @@ def test_others_wait_for_a_stop(night: Night) -> None:
     assert opened["url"] == night.url
     equal(opened["fingerprints"])
     whole(night, written)
+    # Of a machine that runs.
+    running = night.answer("start")
+    assert (running["changed"], running["url"], running["price"], running["fingerprints"]) == (0, night.url, None, {})
 
 
 @pytest.mark.long
