@@ -149,7 +149,7 @@ def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
     assert tuple(night.containers()) == night.ran
 
 
-#: Who is ended where, and by what command it goes on. The test above is one more, in the short run.
+#: Which command is ended where and how, and by which one it goes on. The test above is one more, in the short run.
 ENDED = [
     ("stop", "while they go down", whole_tree, "up"),
     ("stop", "before the services go down", kill_alone, "stop"),
@@ -214,12 +214,12 @@ def test_others_wait_for_a_stop(night: Night) -> None:
 
 
 @pytest.mark.long
-def test_a_store_that_holds_something_else_is_named_and_nobody_writes(night: Night) -> None:
+def test_a_store_that_holds_something_else_is_named_and_no_service_writes(night: Night) -> None:
     written = night.written()
     night.answer("stop")
     night.ec2().start_instances(InstanceIds=[instance(night)])
     night.ec2().get_waiter("instance_running").wait(InstanceIds=[instance(night)], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
-    # Written while nobody may, as by a machine that had the disk meanwhile.
+    # Written while nothing may write, as by a machine that had the disk meanwhile.
     night.answer("status")
     night.on_host("touch slipway/work/stranger.ipynb")
     done = night.orchestrate("start")

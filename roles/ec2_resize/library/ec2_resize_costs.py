@@ -8,7 +8,7 @@ module: ec2_resize_costs
 short_description: Look at what an instance costs, what it keeps in its tags, and whether it can be stopped
 description:
   - Changes nothing. Of an instance that is there it asks EC2 for its type, its volumes and its addresses; without one it takes what it is
-    given, and asks nobody.
+    given, and makes no call.
   - With I(stop) fails with C(exit_code) 3 if the instance cannot be stopped, or these credentials may not stop it.
 options:
   instance_id: {type: str, default: "", description: The instance; empty if it is not made yet.}
