@@ -74,7 +74,7 @@ def stores(stacks: list[dict[str, Any]], before: Mapping[str, str], seconds: int
 def rest(stacks: list[dict[str, Any]], names: list[str], seconds: int) -> dict[str, Any]:
     """Start everything that ran, and wait for it, and for what else of these stacks `names` starts by itself. Raises OSError."""
     for stack in stacks:
-        every("start", (item for item in of_it(stack).values() if item["State"] != "running"))
+        every("start", of_it(stack).values())
         forgotten(stack["directory"])
     wanted = {stack["name"]: set(stack["ran"]) for stack in stacks}
     began, unhealthy = time.monotonic(), ["…"]

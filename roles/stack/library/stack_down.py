@@ -147,8 +147,7 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
     with Readers.of(stacks, found.by_stack, asked["wait_seconds"]) as readers:
         taken: dict[str, Any] = first_reading(readers, found) if asked["fingerprints"] else {}
         if asked["pause"]:
-            for stack in stacks:
-                written(stack, found.by_stack[stack["name"]])
+            write_down(stacks, found)
         else:
             marked(stacks, asked["rest"])
         try:
@@ -184,6 +183,16 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
         "unread": sorted(found.sick - taken.keys()) if asked["fingerprints"] else [],
         "down_seconds": time.monotonic() - since,
     }
+
+
+def write_down(stacks: Iterable[Mapping[str, Any]], found: Found) -> None:
+    """Write down what ran, in each stack's folder. Raises UnreadableError where the disk is full, for one: nothing was stopped yet."""
+    for stack in stacks:
+        try:
+            written(stack, found.by_stack[stack["name"]])
+        except OSError as refused:
+            why = f"{stack['directory']} cannot be written to: {refused.strerror}"
+            raise UnreadableError(f"{why}. Nothing was stopped. Mend this first; then the same command again") from refused
 
 
 def paused(stacks: list[dict[str, Any]]) -> dict[str, set[str]]:
