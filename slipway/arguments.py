@@ -138,6 +138,12 @@ def parser() -> Parser:
         metavar="SERVICES",
         help="comma-separated, of redis,mongo,postgres,worker,monitor (default: redis)",
     )
+    for name, text in (
+        ("stop", "bring everything down in order, and stop the instance; its data stay, and its disk costs"),
+        ("start", "start the instance that was stopped, with exactly what ran on it, and print Jupyter's URL"),
+    ):
+        command = add(name, text)
+        command.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
     resize = add("resize", "give the machine another instance type, with nothing lost")
     resize.add_argument("type", nargs="?", type=words.TYPE, metavar="TYPE", help="the wanted instance type, t2.medium for one")
     resize.add_argument("--dry-run", action="store_true", help="check everything, print the plan, and change nothing")

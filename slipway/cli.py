@@ -18,6 +18,7 @@ from slipway import (
     lock,
     machine,
     measure,
+    pause,
     plays,
     projects,
     receipt,
@@ -83,13 +84,13 @@ def _up(options: argparse.Namespace) -> Exit:
     result = projects.with_room(options, play)
     if result.failure:
         return plays.failed(options, result, result.failure)
-    document = plays.status(options, result) | {"changed": result.changed, "seconds": result.seconds}
+    document = plays.status(options, result) | pause.found(result) | {"changed": result.changed, "seconds": result.seconds}
     if options.json:
         print(render.as_json(document))
     elif check:
         print(f"{result.changed} changes would be made.")
     else:
-        print(render.status_text(document, partial(plays.command, options)))
+        print("\n".join([render.status_text(document, partial(plays.command, options)), *receipt.compared_lines(document["fingerprints"])]))
         if result.published.get("rested"):
             print(render.rested_line(result.published["rested"]))
         print(f"changed={result.changed} in {result.seconds:.0f} s")
@@ -124,13 +125,15 @@ def _open(options: argparse.Namespace) -> Exit:
         return projects.show(options)
     lab.need(options)
     result = plays.play("open", "playbooks/open.yml", options, arguments.variables(options), Progress())
+    if pause.is_down(result.published) and not result.failure:
+        result = pause.back(options, "open", Progress())
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
     whole = plays.status(options, result)
     if not standing.serves(whole):
         raise RefusalError(standing.closed(whole, "slipway", plays.command(options, "up"), plays.command(options, "logs")))
-    document = {key: whole[key] for key in ("target", "exposure", "url", "certificate_sha256")}
+    document = {key: whole[key] for key in ("target", "exposure", "url", "certificate_sha256")} | pause.found(result)
     if "local_port" in options and document["exposure"] == "public":
         raise RefusalError("--local-port: Jupyter is reached by TLS here, without a tunnel. Nothing was changed.")
     print(render.as_json(document) if options.json else document["url"])
@@ -219,10 +222,12 @@ def _unlock(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-_CHANGING = ("up", "open", "resize", "destroy", "unlock", "measure", *projects.CHANGING)
+_CHANGING = ("up", "stop", "start", "open", "resize", "destroy", "unlock", "measure", *projects.CHANGING)
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
     "status": _status_command,
+    "stop": pause.stop,
+    "start": pause.start,
     "resize": partial(unfinished.ended, command=_resize),
     "open": _open,
     "logs": machine.logs,

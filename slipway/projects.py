@@ -14,7 +14,7 @@ from typing import Any
 
 import ansible.module_utils
 
-from slipway import adopt, arguments, killed, lab, new, plays, render, runs, standing, values
+from slipway import adopt, arguments, killed, lab, new, pause, plays, render, runs, standing, values
 from slipway.model import PROJECT, Exit, RefusalError, Result
 from slipway.render import Progress
 from slipway.words import shown
@@ -49,7 +49,7 @@ def deploy(options: argparse.Namespace, **more: Any) -> Exit:
         result = _deployed(options, settings, play)
     if result.failure:
         return plays.failed(options, result, result.failure)
-    document = _document(options, settings, result) | {"changed": result.changed, "seconds": result.seconds}
+    document = _document(options, settings, result) | pause.found(result) | {"changed": result.changed, "seconds": result.seconds}
     if options.json:
         print(render.as_json(document))
     elif check:
@@ -159,11 +159,17 @@ def show(options: argparse.Namespace) -> Exit:
     """`open PROJECT` and `status PROJECT`: the way to a project's services, and what they are."""
     folder, settings = project(options)
     lab.need(options)
-    result = plays.play(options.command, f"playbooks/project/{options.command}.yml", options, variables_of(options, folder), Progress())
+    playbook, variables, back = f"playbooks/project/{options.command}.yml", variables_of(options, folder), {}
+    result = plays.play(options.command, playbook, options, variables, Progress())
+    if options.command == "open" and pause.is_down(result.published) and not result.failure:
+        result = pause.back(options, "open", Progress())
+        back = pause.found(result)
+        if not result.failure:
+            result = plays.play(options.command, playbook, options, variables, Progress())
     if result.failure:
         return plays.failed(options, result, result.failure)
     plays.running_instance(options, result)
-    document = _document(options, settings, result)
+    document = _document(options, settings, result) | (back or pause.found(result) if options.command == "open" else {})
     if options.command == "open" and not standing.serves(document):
         place = shlex.quote(str(folder))
         start, logs = f"{plays.command(options, 'deploy')} {place}", f"{plays.command(options, 'logs')} --project {place}"

@@ -84,12 +84,7 @@ def text(receipt: Mapping[str, Any]) -> str:
         f"Address   {address['before'] or 'none'} -> {address['after'] or 'none'}",
         f"Price     {_usd(price['before'])} -> {_usd(price['after'])} per hour, with disk and address",
     ]
-    width = max([9, *map(len, receipt["fingerprints"])])
-    for store, found in sorted(receipt["fingerprints"].items()):
-        same = "equal" if found["equal"] else f"DIFFERENT, after: {found['after']}"
-        lines.append(f"  {store:<{width}} {found['before']}  {same}")
-    if receipt["fingerprints"]:
-        lines.append(f"Not compared: {_UNCOMPARED}")
+    lines += compared_lines(receipt["fingerprints"])
     lines += lost_lines(receipt["lost"]) or [f"Lost      {_NOTHING_LOST}"]
     lines += [f"Refused   {each['type']}: {each['code']}: {each['message']}" for each in receipt["refusals"]]
     lines += [f"Not seen  {each}" for each in receipt["unknown"]]
@@ -97,6 +92,16 @@ def text(receipt: Mapping[str, Any]) -> str:
     if receipt["url"]:
         lines.append(f"Jupyter   {receipt['url']}")
     return "\n".join(lines)
+
+
+def compared_lines(fingerprints: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What each store held before and after, and what is not compared."""
+    width = max([9, *map(len, fingerprints)])
+    lines = []
+    for store, found in sorted(fingerprints.items()):
+        same = "equal" if found["equal"] else f"DIFFERENT, after: {found['after']}"
+        lines.append(f"  {store:<{width}} {found['before']}  {same}")
+    return lines + [f"Not compared: {_UNCOMPARED}"] * bool(fingerprints)
 
 
 def burst_plan_text(plan: Mapping[str, Any], name: str) -> str:

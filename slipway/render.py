@@ -85,7 +85,11 @@ def status_document(target: str, published: Mapping[str, Any], url: str | None) 
     return {
         "target": target,
         "instance": instance
-        and {key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
+        and {
+            **{key: instance.get(key) for key in ("id", "type", "state", "public_ip", "private_ip", "launched", "resize_to")},
+            # What was brought back by this command was looked at before.
+            "stopped_since": None if "compared" in published else instance.get("stopped_since"),
+        },
         "engine": published.get("engine"),
         "disks": [disk | {"full": disks.is_full(disk)} for disk in published.get("disks") or []],
         "stack_state": standing.of(services, bool(published.get("at_rest"))) if published.get("engine") == "running" else None,
@@ -176,9 +180,14 @@ def status_text(document: Mapping[str, Any], command: Callable[[str], str], fold
     if document["stack_state"] and not instance["resize_to"]:
         lines += standing.lines(document, start, command("logs") + (f" --project {shlex.quote(str(folder))}" if folder else ""))
     lines += [standing.beside(name, found) for name, found in document["stacks"].items()]
-    if instance["state"] != "running":
+    if instance.get("stopped_since"):
+        since = instance["stopped_since"][:16].replace("T", " ")
+        lines.append(f"Stopped   by `stop`, {since} UTC. Start it, with all that ran: {command('start')}")
+    elif instance["state"] != "running":
         lines.append(f"Start it with: {command('up')}")
-    elif document["url"]:
+    if instance["state"] != "running":
+        return "\n".join(lines)
+    if document["url"]:
         lines.append(f"Jupyter   {document['url']}")
         lines += [certificate_line(document)] if document["certificate_sha256"] else []
     elif document["services"].get("jupyter", {}).get("state") == "running":

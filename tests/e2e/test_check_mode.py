@@ -40,7 +40,7 @@ def test_before_there_is_a_machine(lab: Checkout) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("playbook", ["status", "open", "destroy"])
+@pytest.mark.parametrize("playbook", ["status", "open", "start", "destroy"])
 def test_other_playbooks_before_there_is_a_machine(lab: Checkout, playbook: str) -> None:
     confirm = ["--extra-vars", "ec2_instance_destroy_confirm=imagined"] if playbook == "destroy" else []
     done = check(lab, f"playbooks/{playbook}.yml", "--extra-vars", "slipway_name=imagined", *confirm)

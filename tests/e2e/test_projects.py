@@ -71,6 +71,12 @@ def test_two_projects_do_not_touch_each_other(projects: Checkout) -> None:
         assert refused.returncode == 3, refused.stdout + refused.stderr
         assert said in refused.stderr
     assert projects.answer("status", "right")["stacks"]["left"] == {"running": False, "at_rest": True, "memory_limit_mib": 0}
+    # After a night the one that ran runs again, at its URL, and the other one still rests.
+    stopped, opened = projects.answer("stop"), projects.answer("open", "right")
+    assert opened["url"] == right["url"]
+    assert set(stopped["fingerprints"]) == {"right.postgres", "right.notebooks", "right.home"}
+    assert {name: found["after"] for name, found in opened["fingerprints"].items()} == stopped["fingerprints"]
+    assert projects.answer("status", "left")["stack_state"] == "at rest"
     assert projects.on_host("docker ps --quiet --no-trunc --filter name=right-") == before
     assert projects.answer("deploy", "left")["rested"] is None
     assert sql(projects, "left", "SELECT who FROM mine") == "left"

@@ -46,7 +46,7 @@ def test_a_python_whose_starter_sets_variables_is_entered_once(tmp_path: Path) -
     ("words", "said"),
     [
         ([], "COMMAND"),
-        (["upp"], "'upp' cannot be used. Allowed: up, new, resize"),
+        (["upp"], "'upp' cannot be used. Allowed: up, new, stop, start, resize"),
         (["up", "--typ=t2.micro", "--nonsense"], "--nonsense"),
         (["run", "x.ipynb", "-y", "{a: 1, a: 2}"], "a is given twice"),
         (["logs", "--tail", "ten"], "--tail: 'ten' cannot be used"),

@@ -63,7 +63,7 @@ def fields(*titles: str) -> set[str]:
     ("words", "titles"),
     [
         (("status", str(EXAMPLE)), ["`status`"]),
-        (("open", str(EXAMPLE)), ["`status`"]),
+        (("open", str(EXAMPLE)), ["`status`", "`open`"]),
         (("deploy", str(EXAMPLE)), ["`status`", "`up`"]),
         (("reseed", str(EXAMPLE), "--volume", "adult_postgres_data"), ["`status`", "`up`"]),
         (("push", str(EXAMPLE)), ["`push`, `pull`"]),

@@ -36,6 +36,7 @@ from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.ec2_resize_rules import FROM, SINCE, TO, packed
+from ansible.module_utils.ec2_resize_steps import LONGEST, STALE, GoneError, Steps
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
@@ -50,14 +51,6 @@ PASSING = (
 )
 #: How often a start without capacity is tried, and the seconds before the second try; then twice as long each.
 TRIES, TRIES_PAUSE = 3, 5
-#: Seconds in which EC2 may still show an instance as it was before a call.
-STALE = 30
-#: Seconds between two questions for a state: the first, by how much each is longer, and the last.
-PAUSE, LONGER, LONGEST = 0.2, 1.3, 3.0
-
-
-class GoneError(Exception):
-    """The instance is no more."""
 
 
 class RefusedError(Exception):
@@ -78,14 +71,14 @@ def refused(failure: Any) -> RefusedError:
     return RefusedError(error.get("Code", type(failure).__name__), error.get("Message", str(failure)))
 
 
-class Change:
+class Change(Steps):
     """The steps, each of which looks at what there is."""
 
     def __init__(self, module: AnsibleAWSModule) -> None:
         self.asked: dict[str, Any] = module.params
-        self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
+        client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
+        super().__init__(client, self.asked["instance_id"])
         self.one = {"InstanceId": self.asked["instance_id"]}
-        self.mine = {"InstanceIds": [self.asked["instance_id"]]}
         self.changed = False
 
     def make(self) -> dict[str, Any]:
@@ -98,9 +91,10 @@ class Change:
         if not (instance["State"]["Name"] == "running" and instance["InstanceType"] in self.asked["candidates"]):
             self.changed = True
             try:
-                self.mark()
+                marks = {FROM: self.asked["origin"], TO: self.asked["goal"], SINCE: self.asked["since"]}
+                self.mark(marks | packed(self.asked["fingerprints"]))
                 result["snapshots"] = self.snapshot() if self.asked["snapshot"] else []
-                self.stop()
+                self.stop(self.asked["stop_seconds"])
             except (BotoCoreError, ClientError) as failure:
                 if self.look()["State"]["Name"] != "running":
                     raise
@@ -109,26 +103,6 @@ class Change:
             else:
                 self.start_one(result["refusals"])
         return result | {"type": self.look()["InstanceType"], "changed": self.changed}
-
-    def look(self) -> dict[str, Any]:
-        """The instance as it is. Raises GoneError where it is no more."""
-        try:
-            found = self.client.describe_instances(**self.mine, aws_retry=True)["Reservations"]
-        except ClientError as refusal:
-            if refusal.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
-                raise GoneError from refusal
-            raise
-        instance = dict(found[0]["Instances"][0]) if found else {"State": {"Name": "terminated"}}
-        if instance["State"]["Name"] in ("terminated", "shutting-down"):
-            raise GoneError
-        return instance
-
-    def mark(self) -> None:
-        """Write into the tags what is about to be done: whoever comes after a kill reads it there."""
-        tags = {FROM: self.asked["origin"], TO: self.asked["goal"], SINCE: self.asked["since"]}
-        tags |= packed(self.asked["fingerprints"])
-        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        self.client.create_tags(Resources=[self.asked["instance_id"]], Tags=listed, aws_retry=True)
 
     def snapshot(self) -> list[str]:
         """Make a snapshot of every disk, once a resize: EC2 keeps the disk's content of this moment."""
@@ -141,13 +115,6 @@ class Change:
                 InstanceSpecification=self.one, TagSpecifications=[{"ResourceType": "snapshot", "Tags": tags}], aws_retry=True
             )["Snapshots"]
         return sorted(item["SnapshotId"] for item in found)
-
-    def stop(self) -> None:
-        """Stop the instance. Raises TimeoutError where it hangs."""
-        if self.look()["State"]["Name"] in ("running", "pending"):
-            self.client.stop_instances(**self.mine, aws_retry=True)
-        if self.wait("stopped", self.asked["stop_seconds"]) != "stopped":
-            raise TimeoutError
 
     def start_one(self, refusals: list[dict[str, str]]) -> None:
         """Start it with the first type that can be had, the old one at last. Raises RefusedError where none can."""
@@ -179,19 +146,6 @@ class Change:
             # A start may be taken and end in `stopped` again.
             reason = self.look().get("StateReason", {})
             raise RefusedError(reason.get("Code") or "timeout", reason.get("Message") or "it did not start in time")
-
-    def wait(self, wanted: str, seconds: int) -> str:
-        """Wait for a state, and return the one that there is then: a start may end in `stopped`."""
-        began, pause, seen = time.monotonic(), PAUSE, set()
-        while (state := self.look()["State"]["Name"]) != wanted:
-            seen.add(state)
-            waited = time.monotonic() - began
-            ended = wanted == "running" and state == "stopped" and ("pending" in seen or waited > STALE)
-            if waited > seconds or ended:
-                break
-            time.sleep(pause)
-            pause = min(pause * LONGER, LONGEST)
-        return str(state)
 
 
 def main() -> None:

@@ -48,12 +48,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from ansible.module_utils import ec2_resize_facts as facts
 from ansible.module_utils.ec2_resize_rules import (
     BAD_INPUT,
     BURST,
     FROM,
     SINCE,
     STANDARD_QUOTA,
+    STOP,
     TO,
     WrongError,
     caveats,
@@ -74,9 +76,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 with suppress(ImportError):  # AnsibleAWSModule says what is missing.
     from botocore.exceptions import BotoCoreError, ClientError
 
-#: What a dry run answers where the call is permitted. Any other refusal than a missing permission is of the call's time, not of its right.
-FORBIDDEN = ("UnauthorizedOperation", "AccessDenied", "AuthFailure")
-
 
 class Plan:
     """The questions and what follows from their answers."""
@@ -86,8 +85,8 @@ class Plan:
         self.asked: dict[str, Any] = module.params
         self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
         self.unknown: list[str] = []
-        self.instance = self._instance()
-        self.tags = {tag["Key"]: tag["Value"] for tag in self.instance.get("Tags", [])}
+        self.instance = facts.described(self.client, self.asked["instance_id"])
+        self.tags = facts.tags(self.instance)
         self.current: str = self.instance["InstanceType"]
         self.halfway = FROM in self.tags
         self.origin: str = self.tags.get(FROM, self.current)
@@ -97,7 +96,7 @@ class Plan:
         wanted, state = self._wanted(), self.instance["State"]["Name"]
         names = list(dict.fromkeys([wanted, *self.asked["fallback"], self.current, self.origin]))
         types = {name: self._type(name, "ec2_resize_type" if name == wanted else "ec2_resize_fallback") for name in names}
-        disks_gib = self._disks_gib()
+        disks_gib = facts.disks_gib(self.client, self.instance)
         prices = {name: price(self.asked["prices"].get(self.module.region, {}), name, disks_gib) for name in names}
         if not within(wanted, prices[wanted], self.asked["max_price"], "ec2_resize_type"):
             most = f"ec2_resize_max_price: {self.asked['max_price']:g}"
@@ -118,13 +117,10 @@ class Plan:
             "type": self.current,
             "state": state,
             "public_ip": self.instance.get("PublicIpAddress"),
-            # An address that EC2 lends belongs to Amazon.
-            "elastic_ip": any(
-                each.get("Association", {}).get("IpOwnerId", "amazon") != "amazon" for each in self.instance.get("NetworkInterfaces", [])
-            ),
+            "elastic_ip": facts.elastic_ips(self.instance) > 0,
             "candidates": tried,
             "least_memory_mib": min(types[name]["MemoryInfo"]["SizeInMiB"] for name in tried),
-            "memory_mib": {name: facts["MemoryInfo"]["SizeInMiB"] for name, facts in types.items()},
+            "memory_mib": {name: each["MemoryInfo"]["SizeInMiB"] for name, each in types.items()},
             "price_per_hour": prices,
             "nvme": "" if needs_nvme(types[self.current]) else next((name for name in tried if needs_nvme(types[name])), ""),
             "fingerprints": known,
@@ -133,10 +129,6 @@ class Plan:
             "caveats": list(caveats(types[self.origin], types[wanted])) if needed else [],
             "unknown": self.unknown,
         }
-
-    def _instance(self) -> dict[str, Any]:
-        answer = self.client.describe_instances(InstanceIds=[self.asked["instance_id"]], aws_retry=True)
-        return dict(answer["Reservations"][0]["Instances"][0])
 
     def _wanted(self) -> str:
         if self.asked["rollback"]:
@@ -171,17 +163,18 @@ class Plan:
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: the {len(offered)} types of this region, t2.medium for one."
         raise WrongError(f"{field}: {name!r} cannot be used. {hint}", BAD_INPUT)
 
-    def _disks_gib(self) -> int:
-        ids = [disk["Ebs"]["VolumeId"] for disk in self.instance.get("BlockDeviceMappings", []) if "Ebs" in disk]
-        found = self.client.describe_volumes(VolumeIds=ids, aws_retry=True)["Volumes"] if ids else []
-        return sum(volume["Size"] for volume in found)
-
     def _check(self, tried: list[str], types: Mapping[str, Mapping[str, Any]], state: str) -> None:
+        if STOP in self.tags and state == "running":
+            raise WrongError(
+                f"{self.asked['instance_id']} was brought down by `stop`, and what ran on it was not brought back yet. Nothing was "
+                "changed. Bring it back first (start)."
+            )
         if not self.halfway and state != "running":
             raise WrongError(
                 f"{self.asked['instance_id']} is {state}. A resize compares the data before with those after, so start it first (up)."
             )
-        check_instance(self.instance, {name: self._attribute(name) for name in ("disableApiStop", "instanceInitiatedShutdownBehavior")})
+        names = ("disableApiStop", "instanceInitiatedShutdownBehavior")
+        check_instance(self.instance, {name: facts.attribute(self.client, self.asked["instance_id"], name) for name in names})
         plan, quota, others = self._free_plan(), self._quota(), self._others()
         for name in tried:
             field = "ec2_resize_type" if name == tried[0] else "ec2_resize_fallback"
@@ -194,10 +187,6 @@ class Plan:
             if quota is not None:
                 check_quota(others, self.asked["instance_id"], types[name], quota)
         self._check_permissions(tried[0])
-
-    def _attribute(self, name: str) -> Any:
-        answer = self.client.describe_instance_attribute(InstanceId=self.asked["instance_id"], Attribute=name, aws_retry=True)
-        return answer[name[0].upper() + name[1:]].get("Value")
 
     def _check_zone(self, name: str, field: str) -> None:
         zone = self.instance["Placement"]["AvailabilityZone"]
@@ -253,17 +242,9 @@ class Plan:
             tagged = {"ResourceType": "snapshot", "Tags": tag["Tags"]}
             calls["create_snapshots"] = {"InstanceSpecification": one, "TagSpecifications": [tagged]}
             calls["describe_snapshots"] = {"OwnerIds": ["self"]}
-        missing = [name for name, arguments in calls.items() if not self._permitted(name, arguments)]
-        if missing:
-            names = ", ".join("ec2:" + "".join(word.capitalize() for word in name.split("_")) for name in missing)
+        if missing := facts.forbidden(self.client, calls):
+            names = ", ".join(missing)
             raise WrongError(f"These credentials may not call {names}, which a resize needs. Nothing was changed. Ask for the permission.")
-
-    def _permitted(self, name: str, arguments: dict[str, Any]) -> bool:
-        try:
-            getattr(self.client, name)(DryRun=True, **arguments, aws_retry=True)
-        except ClientError as refusal:
-            return refusal.response["Error"]["Code"] not in FORBIDDEN
-        return True
 
 
 def main() -> None:

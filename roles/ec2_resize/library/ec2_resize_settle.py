@@ -11,7 +11,8 @@ description:
   - Fails with C(exit_code) 4 where one of them is not passed in time; then the marks stay, and the same command again waits on.
 options:
   instance_id: {type: str, required: true, description: The instance.}
-  only_fingerprints: {type: bool, default: false, description: Whether to take the fingerprints away alone, and to wait for nothing.}
+  only_fingerprints: {type: bool, default: false, description: "Whether to take the fingerprints, and the
+    mark of a stop, away alone, and to wait for nothing."}
   burst: {type: bool, default: false, description: Whether the marks of a borrowed type stay.}
   seconds: {type: int, default: 600, description: How long the status checks may take.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
@@ -24,7 +25,7 @@ status: {type: dict, returned: always, description: "What the checks say: C(syst
 import time
 from contextlib import suppress
 
-from ansible.module_utils.ec2_resize_rules import BURST, FINGERPRINT, FROM, SINCE, TO
+from ansible.module_utils.ec2_resize_rules import BURST, FINGERPRINT, FROM, SINCE, STOP, TO
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
@@ -64,7 +65,7 @@ def main() -> None:
                 )
             time.sleep(2)
         tags = client.describe_tags(Filters=[{"Name": "resource-id", "Values": [name]}], aws_retry=True)["Tags"]
-        over = (FINGERPRINT,) if module.params["only_fingerprints"] else (FROM, TO, SINCE, FINGERPRINT)
+        over = (FINGERPRINT, STOP) if module.params["only_fingerprints"] else (FROM, TO, SINCE, FINGERPRINT)
         if not module.params["only_fingerprints"] and not module.params["burst"]:
             over += (BURST,)
         marks = [tag["Key"] for tag in tags if tag["Key"].startswith(over)]

@@ -15,12 +15,17 @@ Facts = Mapping[str, Any]
 BAD_INPUT, REFUSED = 2, 3
 #: Marks of a resize on its way, on the instance itself: whoever finds them knows what is left to do.
 FROM, TO, SINCE, FINGERPRINT = "slipway-resize-from", "slipway-resize-to", "slipway-resize-since", "slipway-fingerprint-"
+#: Mark of a machine that `stop` has brought down, until all that ran on it was brought back and compared.
+STOP = "slipway-stop-since"
 #: Marks of a type that is borrowed for one notebook, until a resize brings the machine back or gives it another one.
 BURST = "slipway-burst-"
 #: Characters of a tag's value, at most. Source: "Tag your Amazon EC2 resources", Amazon EC2 User Guide, which allows 50 tags besides.
 VALUE = 256
 #: Families that one quota counts together, "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances".
 STANDARD, STANDARD_QUOTA = re.compile("(?!trn|inf|hpc|mac|dl)[acdhimrtz]"), "L-1216C47A"
+
+#: Hours of a month, for prices.
+HOURS = 730
 
 #: What fingerprints end with that were taken by the first version, in another way than today's: the two cannot be compared.
 FIRST_WAY = re.compile(" sha256:[0-9a-f]+$")
@@ -59,15 +64,11 @@ def known_fingerprints(tags: Mapping[str, str]) -> tuple[dict[str, str], list[st
     )
 
 
-def check_instance(instance: Facts, attributes: Facts) -> None:
-    """Raise WrongError where this instance cannot be resized at all. `attributes` are DescribeInstanceAttribute's, by name."""
+def check_stop(instance: Facts, attributes: Facts) -> None:
+    """Raise WrongError if this instance cannot be stopped. `attributes` are DescribeInstanceAttribute's, by name."""
     name = instance["InstanceId"]
     if instance["RootDeviceType"] != "ebs":
         raise WrongError(f"{name}: its root device is {instance['RootDeviceType']}, which a stop erases. Allowed: an instance on EBS.")
-    if instance.get("InstanceLifecycle"):
-        raise WrongError(f"{name}: it is a {instance['InstanceLifecycle']} instance, whose type cannot be changed. Allowed: on-demand.")
-    if (instance.get("HibernationOptions") or {}).get("Configured"):
-        raise WrongError(f"{name}: hibernation is on, and its type cannot be changed then. Allowed: an instance that was made without it.")
     tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
     if group := tags.get("aws:autoscaling:groupName"):
         raise WrongError(
@@ -75,6 +76,27 @@ def check_instance(instance: Facts, attributes: Facts) -> None:
         )
     if attributes["disableApiStop"]:
         raise WrongError(f"{name}: stop protection is on. Turn it off first (aws ec2 modify-instance-attribute --no-disable-api-stop).")
+
+
+def check_reached(instance: Facts) -> None:
+    """Raise WrongError if nothing on this instance, which is not stopped, can be brought down in order before a stop."""
+    name, state = instance["InstanceId"], instance["State"]["Name"]
+    if kind := instance.get("InstanceLifecycle"):
+        raise WrongError(f"{name}: it is a {kind} instance, which EC2 may take away while it is stopped. Allowed: on-demand.")
+    if state == "pending":
+        raise WrongError(f"{name} is pending: it is being started. Nothing was changed. Wait until it runs; then the same command again.")
+    if not instance.get("PublicIpAddress"):
+        raise WrongError(f"{name} has no public address, so its services cannot be brought down by SSH. Nothing was changed.")
+
+
+def check_instance(instance: Facts, attributes: Facts) -> None:
+    """Raise WrongError where this instance cannot be resized at all. `attributes` are DescribeInstanceAttribute's, by name."""
+    check_stop(instance, attributes)
+    name = instance["InstanceId"]
+    if instance.get("InstanceLifecycle"):
+        raise WrongError(f"{name}: it is a {instance['InstanceLifecycle']} instance, whose type cannot be changed. Allowed: on-demand.")
+    if (instance.get("HibernationOptions") or {}).get("Configured"):
+        raise WrongError(f"{name}: hibernation is on, and its type cannot be changed then. Allowed: an instance that was made without it.")
     if attributes["instanceInitiatedShutdownBehavior"] != "stop":
         raise WrongError(
             f"{name}: its shutdown behaviour is terminate: a shutdown from within would remove it with its disk. Allowed: stop."
@@ -173,6 +195,50 @@ def price(prices: Facts, wanted: str, disks_gib: int) -> float | None:
     if wanted not in prices.get("types", {}):
         return None
     return round(prices["types"][wanted] + disks_gib * prices["gp3_gib_month"] / 730 + prices["ipv4_hour"], 4)
+
+
+def costs(prices: Facts, wanted: str, disks_gib: int, elastic_ips: int = 0) -> dict[str, Any]:
+    """What an instance of this type costs, in USD without tax: running with its disks (gp3) and its public address, and stopped.
+
+    An address that EC2 lends is given back by a stop; an Elastic IP costs the same as before. None if a price is not known. A month has 730
+    hours, as in AWS's own examples.
+    """
+    hourly = price(prices, wanted, disks_gib)
+    known = "gp3_gib_month" in prices
+    disks = round(disks_gib * prices["gp3_gib_month"], 2) if known else None
+    addresses = round(elastic_ips * prices["ipv4_hour"] * HOURS, 2) if known else None
+    return {
+        "type": wanted,
+        "disks_gib": disks_gib,
+        "per_hour": hourly,
+        "per_month": None if hourly is None else round(hourly * HOURS, 2),
+        "stopped": {
+            "per_month": None if disks is None or addresses is None else round(disks + addresses, 2),
+            "disks_per_month": disks,
+            "elastic_ips": elastic_ips,
+            "elastic_ips_per_month": addresses,
+        },
+    }
+
+
+def running_line(found: Facts) -> str:
+    """What is told before an instance is made or started, of `costs`."""
+    what = f"a {found['type']} with {found['disks_gib']} GiB of disk and a public address"
+    if found["per_hour"] is None:
+        return f"Price: of {what} it is not known here; AWS's price list has it"
+    return f"Price: {found['per_hour']:.4f} USD per hour, {found['per_month']:.2f} USD per month, for {what}"
+
+
+def stopped_line(found: Facts) -> str:
+    """What is told of a stopped instance, of `costs`."""
+    stopped, disks = found["stopped"], f"{found['disks_gib']} GiB of disk"
+    addresses = f"{stopped['elastic_ips']} Elastic IP{'s' * (stopped['elastic_ips'] != 1)}"
+    if stopped["per_month"] is None:
+        return f"{disks}{f' and {addresses}' if stopped['elastic_ips'] else ''}, at a price that is not known here; AWS's price list has it"
+    if not stopped["elastic_ips"]:
+        return f"{stopped['per_month']:.2f} USD per month while it is stopped, for {disks}; it has no public address until it is started"
+    each = f"{stopped['disks_per_month']:.2f} USD for {disks}, {stopped['elastic_ips_per_month']:.2f} USD for {addresses}"
+    return f"{stopped['per_month']:.2f} USD per month while it is stopped: {each}"
 
 
 def fallbacks(names: Sequence[str], wanted: str, current: str, prices: Mapping[str, float | None], most: float) -> Iterator[str]:

@@ -11,8 +11,9 @@ description:
     nothing stopped (C(exit_code) 3), but for what is locked or changes at this moment. Then stops every service that is no store, so that
     no data are written, and takes again what was written to since. Then stops the stores, each with time to flush.
   - A home of Jupyter or a worker that an earlier version left in its container is copied into the stack's volume, which the containers
-    have from then on. Not with I(rest), which keeps the containers.
-  - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them.
+    have from then on. Not with I(rest) or I(pause), which keep the containers.
+  - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them. Not with
+    I(pause).
   - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out, for a larger
     machine may be its cure. Where anything else fails, what ran before runs again.
   - Stops nothing where a batch run works in one of them, and fingerprints are to be taken (C(exit_code) 3).
@@ -23,6 +24,8 @@ options:
     home, the C(prefix) of its stores' names, and the services that may start before anybody has compared the stores (C(early))."}
   fingerprints: {type: bool, default: true, description: Whether to take them. Without, everything is just stopped in order.}
   rest: {type: bool, default: false, description: Whether they stay stopped until somebody brings them up by name.}
+  pause: {type: bool, default: false, description: "Whether the machine is about to be stopped: what ran is written down in each stack's
+    folder for C(stack_back), with an earlier command's that was ended; what did not run is left alone, and the containers stay."}
   wait_seconds: {type: int, default: 300, description: How long a store may take until it answers.}
 """
 
@@ -35,7 +38,7 @@ down_seconds: {type: float, returned: always, description: How long ago the firs
 import http.client
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -44,14 +47,25 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_docker import DockerError
-from ansible.module_utils.stack_engine import AT_REST, RUNNING, STACK, ComposeError, Engine, alone, batch_runs, compose, folder, services
+from ansible.module_utils.stack_engine import (
+    AT_REST,
+    RUNNING,
+    STACK,
+    ComposeError,
+    alone,
+    batch_runs,
+    compose,
+    every,
+    folder,
+    services,
+)
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError
 from ansible.module_utils.stack_home import add, take
+from ansible.module_utils.stack_paused import forgotten, written
+from ansible.module_utils.stack_paused import found as recorded
 
 #: Seconds that a store has to flush before it is killed. What writes has its container's own: 10, and a worker what its job may take.
 STORE_SECONDS = 60
-#: The engine answers when the container has ended: a worker's job has an hour at most.
-ANSWER_SECONDS = 3700
 
 
 class BusyError(Exception):
@@ -60,16 +74,6 @@ class BusyError(Exception):
 
 class UnreadableError(Exception):
     """A fingerprint cannot be taken; the text says of what, and why."""
-
-
-def every(action: str, containers: Iterable[dict[str, Any]], **query: Any) -> None:
-    """Tell the engine the same of several containers, at once."""
-
-    def tell(container: dict[str, Any]) -> None:
-        Engine(timeout=ANSWER_SECONDS).tell(f"/containers/{container['Id']}/{action}", **query)
-
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(tell, containers))
 
 
 def stage(stack: Mapping[str, Any], found: Iterable[str]) -> None:
@@ -81,6 +85,9 @@ def stage(stack: Mapping[str, Any], found: Iterable[str]) -> None:
 def marked(stacks: Iterable[Mapping[str, Any]], rest: bool) -> None:
     """Keep whether they are at rest. It is kept first: one that still runs is not at rest, whatever was kept."""
     for stack in stacks:
+        # This was asked for since a `stop` that was ended.
+        with suppress(PermissionError):
+            forgotten(stack["directory"])
         if rest:
             # A stack of somebody else's may lie in a folder that is not this user's: what is known of it is what runs.
             with suppress(PermissionError):
@@ -108,9 +115,11 @@ class Found:
         return {name for name, item in self.stores.items() if "(healthy)" not in item["Status"]}
 
 
-def look(stacks: list[dict[str, Any]]) -> Found:
-    """Ask the engine. Raises OSError."""
+def look(stacks: list[dict[str, Any]], only: Mapping[str, Container[str]] | None = None) -> Found:
+    """Ask the engine; of each stack for these services `only`. Raises OSError."""
     by_stack = {stack["name"]: services(stack["name"]) for stack in stacks}
+    if only is not None:
+        by_stack = {stack: {name: item for name, item in of_it.items() if name in only[stack]} for stack, of_it in by_stack.items()}
     found = {(stack["prefix"], name): item for stack in stacks for name, item in by_stack[stack["name"]].items()}
     stores = {prefix + name: item for (prefix, name), item in found.items() if name in STORES}
     return Found(by_stack, {prefix + name: item for (prefix, name), item in found.items()}, stores)
@@ -133,23 +142,29 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
 
     Raises BusyError and UnreadableError with nothing done.
     """
-    found = look(stacks)
+    ran = paused(stacks) if asked["pause"] else None
+    found = look(stacks, ran)
     with Readers.of(stacks, found.by_stack, asked["wait_seconds"]) as readers:
         taken: dict[str, Any] = first_reading(readers, found) if asked["fingerprints"] else {}
-        marked(stacks, asked["rest"])
+        if asked["pause"]:
+            write_down(stacks, found)
+        else:
+            marked(stacks, asked["rest"])
         try:
             since = time.monotonic()
             every("stop", (item for name, item in found.all.items() if name not in found.stores and item["State"] in RUNNING))
-            for stack in stacks if not asked["rest"] else []:
+            for stack in stacks if not (asked["rest"] or asked["pause"]) else []:
                 if names := take(stack["name"], found.by_stack[stack["name"]]):
                     add(stack["directory"], names)
                     readers.add_home(found.by_stack[stack["name"]][names[0]], stack["prefix"])
             if asked["fingerprints"]:
                 every("start", (item for name, item in found.stores.items() if name not in found.running))
-                taken = readers.take(taken, perhaps=found.sick)
+                # What an earlier command has stopped is no sick store.
+                taken = readers.take(taken, perhaps=found.sick & found.running if asked["pause"] else found.sick)
             readers.close()
             with ThreadPoolExecutor(max_workers=1) as aside:
-                staged = [aside.submit(stage, stack, found.by_stack[stack["name"]]) for stack in stacks]
+                early = [] if asked["pause"] else stacks
+                staged = [aside.submit(stage, stack, found.by_stack[stack["name"]]) for stack in early]
                 every("stop", found.stores.values(), t=STORE_SECONDS)
                 for each in staged:
                     each.result()
@@ -158,7 +173,9 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
             # The reason counts, not what else fails then.
             with suppress(OSError, http.client.HTTPException):
                 now = look(stacks).all
-                every("start", (item for name, item in now.items() if name in found.running))
+                every("start", (item for name, item in now.items() if name in (found.running if ran is None else found.all)))
+                for stack in stacks if asked["pause"] else []:
+                    forgotten(stack["directory"])
             raise
     return {
         "changed": bool(found.running) or asked["rest"],
@@ -168,10 +185,29 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def write_down(stacks: Iterable[Mapping[str, Any]], found: Found) -> None:
+    """Write down what ran, in each stack's folder. Raises UnreadableError where the disk is full, for one: nothing was stopped yet."""
+    for stack in stacks:
+        try:
+            written(stack, found.by_stack[stack["name"]])
+        except OSError as refused:
+            why = f"{stack['directory']} cannot be written to: {refused.strerror}"
+            raise UnreadableError(f"{why}. Nothing was stopped. Mend this first; then the same command again") from refused
+
+
+def paused(stacks: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """The services of each stack that run, and those that ran before a `stop` that was ended."""
+    known = {stack["name"]: stack["ran"] for stack in recorded(Path(stack["directory"]) for stack in stacks)}
+    return {
+        name: {service for service, item in of_it.items() if item["State"] in RUNNING or service in known.get(name, [])}
+        for name, of_it in look(stacks).by_stack.items()
+    }
+
+
 def rehearsed(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
     """Read what it would read before the stop. Raises as the first reading does, and OSError."""
     if asked["fingerprints"]:
-        found = look(stacks)
+        found = look(stacks, paused(stacks) if asked["pause"] else None)
         with Readers.of(stacks, found.by_stack, asked["wait_seconds"]) as readers:
             first_reading(readers, found)
     return {"changed": True, "fingerprints": {}, "unread": [], "down_seconds": 0.0}
@@ -184,6 +220,7 @@ def main() -> None:
             "stacks": {"type": "list", "elements": "dict", "required": True, "options": STACK},
             "fingerprints": {"type": "bool", "default": True},
             "rest": {"type": "bool", "default": False},
+            "pause": {"type": "bool", "default": False},
             "wait_seconds": {"type": "int", "default": 300},
         },
         supports_check_mode=True,

@@ -44,6 +44,7 @@ batch_runs: {type: list, returned: always, description: "The batch runs of all p
 chosen_ports: {type: dict, returned: always, description: "Of I(ports), those that the folder's .env has, or the first that is free."}
 seeds: {type: bool, returned: always, description: Whether the folder has copies of what its PostgreSQL is made from.}
 seeded: {type: str, returned: always, description: What the folder says of the files that its PostgreSQL was made from, if anything.}
+paused: {type: bool, returned: always, description: "Whether a C(stop) has written down what ran here, and that was not brought back yet."}
 port_taken_by: {type: str, returned: always, description: "Who else has the port: a container, or something; none where it is free."}
 disks: {type: list, returned: always, description: "The filesystems of the folder and of the engine: I(folder), I(free_mib) for others
   than root, and I(size_mib)."}
@@ -68,6 +69,7 @@ from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rest
 from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off, reason
 from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
+from ansible.module_utils.stack_paused import folders, found
 from ansible.module_utils.stack_runs import of_all
 from ansible.module_utils.stack_seed_copy import FOLDER
 from ansible.module_utils.stack_uids import of_stack
@@ -252,6 +254,7 @@ def main() -> None:
         "chosen_ports": chosen(directory, module.params["ports"]),
         "seeds": os.path.isdir(os.path.join(directory, FOLDER)),
         "seeded": seeded(directory),
+        "paused": bool(found(folders(directory, Path.home()))),
         "port_taken_by": None,
         "root": "/var/lib/docker",
         "other_secrets": other(directory, module.params["secrets"]),

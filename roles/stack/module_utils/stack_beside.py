@@ -32,6 +32,7 @@ def others(name: str, containers: list[dict[str, Any]]) -> dict[str, dict[str, A
         # Of those that somebody else has made nothing is known.
         ours = mine["directory"] == str(Path.home() / "projects" / project)
         base = mine["directory"] == str(Path.home() / "slipway")
+        mine["ours"] = ours or base
         mine["at_rest"] = (ours or base) and rests(mine["directory"], of_project(project, containers))
         mine["takes_part"] = ours and not mine["at_rest"] and bool(of_project(project, containers))
     return found

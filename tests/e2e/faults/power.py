@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from tests.conftest import Checkout
@@ -60,10 +61,10 @@ REDIS_MAY_LOSE_SECONDS = 2.0
 WRITES_SECONDS = 5
 
 
-def _acknowledged(machine: Checkout) -> dict[str, dict[int, float]]:
-    """Write for some seconds, cut the power, and return what each store had acknowledged by then, and when."""
+def acknowledged(machine: Checkout, end: Callable[[], object]) -> dict[str, dict[int, float]]:
+    """Write for some seconds and on, end the machine meanwhile, and return what each store had acknowledged by then, and when."""
     config = machine.path / ".slipway" / "lab" / "machines" / "slipway" / "ssh_config"
-    acknowledged: dict[str, dict[int, float]] = {"redis": {}, "mongo": {}, "postgres": {}}
+    written: dict[str, dict[int, float]] = {"redis": {}, "mongo": {}, "postgres": {}}
     # A connection of its own: the shared one would outlive the host it led to.
     command = ["ssh", "-F", str(config), "-o", "ControlPath=none", "-o", "ServerAliveInterval=2", "slipway", PYTHON]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
@@ -71,28 +72,37 @@ def _acknowledged(machine: Checkout) -> dict[str, dict[int, float]]:
         assert writer.stdout
         writer.stdin.write(WRITER)
         writer.stdin.close()
-        started = time.monotonic()
-        for line in writer.stdout:
-            store, number, when = line.split()
-            acknowledged[store][int(number)] = float(when)
-            if time.monotonic() - started > WRITES_SECONDS:
-                break
-        machine.fault(instance=instance(machine), does="lose power")
-        for line in writer.stdout:
-            if len(words := line.split()) == 3:
-                acknowledged[words[0]][int(words[1])] = float(words[2])
-    return acknowledged
+        with ThreadPoolExecutor(1) as reader:
+            # All along: a writer whose reader waits would wait too.
+            read = reader.submit(_read, writer.stdout, written)
+            time.sleep(WRITES_SECONDS)
+            end()
+            read.result()
+    return written
+
+
+def _read(lines: Iterable[str], written: dict[str, dict[int, float]]) -> None:
+    for line in lines:
+        if len(words := line.split()) == 3:
+            written[words[0]][int(words[1])] = float(words[2])
+
+
+def lost(machine: Checkout, written: dict[str, dict[int, float]], redis_seconds: float = 0) -> dict[str, set[int]]:
+    """What of it is gone, by store; of Redis, what is older than its last seconds. Forgets what was written."""
+    kept = json.loads(machine.on_host(PYTHON, stdin=READER))
+    last = max(when for writes in written.values() for when in writes.values())
+    gone = {}
+    for store, writes in written.items():
+        grace = redis_seconds if store == "redis" else 0
+        promised = {number for number, when in writes.items() if when <= last - grace}
+        assert len(promised) > 10, (store, len(promised))
+        gone[store] = promised - set(kept[store])
+    return gone
 
 
 @contextmanager
 def power_cut(machine: Checkout) -> Iterator[None]:
     """Every write that a store has acknowledged is there after the command; of Redis, all but those of its last seconds."""
-    acknowledged = _acknowledged(machine)
+    written = acknowledged(machine, lambda: machine.fault(instance=instance(machine), does="lose power"))
     yield
-    kept = json.loads(machine.on_host(PYTHON, stdin=READER))
-    last = max(when for writes in acknowledged.values() for when in writes.values())
-    for store, writes in acknowledged.items():
-        grace = REDIS_MAY_LOSE_SECONDS if store == "redis" else 0
-        promised = {number for number, when in writes.items() if when <= last - grace}
-        assert len(promised) > 10, (store, len(promised))
-        assert promised - set(kept[store]) == set(), store
+    assert lost(machine, written, REDIS_MAY_LOSE_SECONDS) == {store: set() for store in written}

@@ -111,6 +111,20 @@ def kill(lab: Checkout, process: subprocess.Popen[bytes], name: str = "slipway")
                 os.kill(play, signal.SIGKILL)
 
 
+def kill_alone(lab: Checkout, process: subprocess.Popen[bytes], name: str = "slipway") -> None:
+    """End the wrapper alone, and wait until its play is no more: that goes on for a while."""
+    process.kill()
+    process.wait()
+    _no_play(lab, name)
+
+
+def _no_play(lab: Checkout, name: str) -> None:
+    deadline = time.monotonic() + 300
+    while lab.plays(name):
+        assert time.monotonic() < deadline, f"the play of {name} does not end"
+        time.sleep(0.2)
+
+
 def kill_all(process: subprocess.Popen[bytes]) -> None:
     """End a command with every process below it, also those of sessions of their own."""
     parents = [line.split() for line in subprocess.check_output(["ps", "-eo", "pid=,ppid="], text=True).splitlines()]
@@ -130,7 +144,4 @@ def end(lab: Checkout, process: subprocess.Popen[bytes], how: signal.Signals, na
         return
     process.send_signal(how)
     process.wait(timeout=300)
-    deadline = time.monotonic() + 300
-    while lab.plays(name):
-        assert time.monotonic() < deadline, f"the play of {name} does not end"
-        time.sleep(0.2)
+    _no_play(lab, name)

@@ -7,7 +7,7 @@ from typing import Any
 from tests.conftest import Checkout
 
 SMALL, LARGE = "t2.micro", "t2.medium"
-MARKS = ("slipway-resize-", "slipway-fingerprint-")
+MARKS = ("slipway-resize-", "slipway-fingerprint-", "slipway-stop-")
 
 
 def instance(machine: Checkout) -> str:
@@ -27,7 +27,7 @@ def kind(machine: Checkout) -> str:
 
 
 def marks(machine: Checkout) -> dict[str, str]:
-    """The tags that a resize has on its way."""
+    """The tags that a resize, or a stop, has on its way."""
     return {tag["Key"]: tag["Value"] for tag in described(machine)["Tags"] if tag["Key"].startswith(MARKS)}
 
 

@@ -31,11 +31,11 @@ def later(reached: Reached, seconds: float) -> Reached:
     return passed
 
 
-def without_jupyter(machine: Checkout) -> Reached:
-    """Jupyter is stopped, and the stores are about to be."""
+def without_jupyter(machine: Checkout, down: str = DOWN) -> Reached:
+    """Jupyter is stopped by the task `down`, and the stores are about to be."""
     host = docker.from_env().containers.get(f"{machine.lab.id}-{instance(machine)}")
     running = ["docker", "ps", "--quiet", "--filter", "name=jupyter"]
-    begun = later(task(DOWN), 0)
+    begun = later(task(down), 0)
 
     def reached(run: Path, calls: list[str]) -> bool:
         # A host that is stopped already runs nothing.

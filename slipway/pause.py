@@ -1,0 +1,99 @@
+"""`stop` and `start`: a machine that is not paid for overnight, and what ran on it comes back. `open` starts one that is stopped too."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from slipway import arguments, lab, plays, receipt, render
+from slipway.model import Exit, RefusalError, Result
+from slipway.render import Progress
+
+
+def stop(options: argparse.Namespace) -> Exit:
+    """Bring everything on the machine down in order, and stop the instance."""
+    lab.need(options)
+    check = "dry_run" in options
+    result = plays.play("stop", "playbooks/stop.yml", options, arguments.variables(options), Progress(check=check), check)
+    if result.failure:
+        return plays.failed(options, result, result.failure)
+    document = stop_document(options.target, plays.name(options), result, check)
+    print(render.as_json(document) if options.json else stop_text(document, check, plays.command(options, "start")))
+    return Exit.DONE
+
+
+def start(options: argparse.Namespace) -> Exit:
+    """Start the instance, bring back what ran before, and compare."""
+    lab.need(options)
+    check = "dry_run" in options
+    result = back(options, "start", Progress(check=check), check)
+    if not result.published.get("instance") and not result.failure:
+        raise RefusalError(f"There is no instance. Make one with: {plays.bring_up(options)}")
+    if result.failure:
+        # What was compared helps as much as the reason.
+        return plays.failed(options, result, result.failure, {"fingerprints": found(result)["fingerprints"]})
+    document = plays.status(options, result) | found(result) | {"changed": result.changed, "seconds": result.seconds}
+    if options.json:
+        print(render.as_json(document))
+    elif check:
+        print(f"{result.changed} changes would be made.")
+    else:
+        print("\n".join([render.status_text(document, partial(plays.command, options)), *receipt.compared_lines(document["fingerprints"])]))
+        print(f"changed={result.changed} in {result.seconds:.0f} s")
+    return Exit.DONE
+
+
+def back(options: argparse.Namespace, verb: str, progress: Progress, check: bool = False) -> Result:
+    """Start a machine that is stopped, with what ran on it."""
+    # Of a project's `open` the port is for its own tunnel.
+    variables = arguments.common(options) if "project" in options else arguments.variables(options)
+    return plays.play(verb, "playbooks/start.yml", options, variables, progress, check)
+
+
+def is_down(published: Mapping[str, Any]) -> bool:
+    """Whether there is a machine that is stopped, or whose services a `stop` has brought down: only a start of the machine helps then."""
+    instance = published.get("instance")
+    if not instance:
+        return False
+    return instance["state"] != "running" or bool(instance.get("stopped_since")) or bool(published.get("paused"))
+
+
+def found(result: Result) -> dict[str, Any]:
+    """The fields that every command has in its answer that may start a machine; docs/json.md describes them."""
+    return {"price": result.published.get("price"), "fingerprints": result.published.get("compared") or {}}
+
+
+def stop_document(target: str, name: str, result: Result, check: bool) -> dict[str, Any]:
+    """The document of `stop --json`, which docs/json.md describes."""
+    done, instance = result.published["stop"], result.published["instance"]
+    return {
+        "target": target,
+        "name": name,
+        "instance": instance["id"],
+        "was": done["was"],
+        "state": done["was"] if check else "stopped",
+        "changed": result.changed,
+        "fingerprints": done["fingerprints"],
+        "unread": done["unread"],
+        "price": done["costs"],
+        "cost": done["line"],
+        "seconds": result.seconds,
+    }
+
+
+def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
+    """Render it for people."""
+    name, was = document["name"], document["was"]
+    if was == "stopped":
+        first = f"The machine {name} ({document['instance']}) is stopped already: nothing was changed."
+    elif check:
+        first = f"The machine {name} ({document['instance']}) would be stopped. Nothing was changed."
+    else:
+        first = f"Stopped   {name} ({document['instance']}) in {document['seconds']:.0f} s"
+    lines = [first, f"Price     {document['cost']}"]
+    width = max([9, *map(len, document["fingerprints"])])
+    lines += [f"  {store:<{width}} {said}" for store, said in sorted(document["fingerprints"].items())]
+    lines += [f"Not seen  {each}" for each in document["unread"]]
+    return "\n".join([*lines, f"Start it, with all that ran: {start_with}"])
