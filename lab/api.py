@@ -38,7 +38,8 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab import account, asked_faults, disk_rules, disks, instances, machine_images, moto_changes, root_volumes, rules, state, volumes
+from lab import account, asked_faults, disk_rules, disks, instances, internet, machine_images, moto_changes, root_volumes, rules
+from lab import state, volumes
 from lab.config import FAULTS, HOSTS, IDENTITY, Lab
 from lab.disks import Disks
 from lab.faults import LostReplyError
@@ -70,6 +71,9 @@ class RequestHandler(MotoRequestHandler):
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string((timestamp or time.time()) + getattr(_clock, "ahead", 0))
 
+    def do_CONNECT(self) -> None:  # noqa: N802 (http.server's own name)
+        internet.relay(self, World.lab)
+
 
 class Application:
     """moto's WSGI application behind EC2's rules and the faults that tests ask for; changes are saved before they are answered."""
@@ -92,8 +96,9 @@ class Application:
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == FAULTS:
             answer = _fault(body)
-        elif said := account.answer(environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
+        elif said := account.answer(target := environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
             answer = Answer.json(said)
+            _log_request(target.rpartition(".")[2], environ, json.loads(body), answer)
         elif "Action" not in params:
             return list(self._moto(environ, start_response))
         else:
@@ -137,7 +142,7 @@ class Application:
             answer = Answer.error(refusal)
         except EC2ClientError as refusal:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
-        _log_request(action, region, logged, answer)
+        _log_request(action, environ, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
             state.save()
@@ -213,9 +218,14 @@ class Answer:
 
 
 def _region(environ: Mapping[str, Any]) -> str:
-    """The region of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/ec2/aws4_request)."""
-    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return found[1] if found else "us-east-1"
+    """The region of the request's signature."""
+    return _scope(environ)[0]
+
+
+def _scope(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """The region and the service of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/SERVICE/aws4_request)."""
+    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return (found[1], found[2]) if found else ("us-east-1", "ec2")
 
 
 def _console_output(params: Params, region: str) -> Answer:
@@ -242,11 +252,12 @@ def _named(params: Params, region: str) -> Params:
     return {**params, "GroupName": group.name} if group else params
 
 
-def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:
+def _log_request(action: str, environ: Mapping[str, Any], params: Params, answer: Answer) -> None:
     """A line a request, for tests and for the curious; what may be a secret or is long is left out."""
     code = re.search(rb"<Code>([^<]*)</Code>", answer.body)
     kept = {key: value for key, value in params.items() if key not in ("Action", "Version", "UserData", "PublicKeyMaterial")}
-    line = {"action": action, "region": region, "params": kept, "error": code[1].decode() if code else None}
+    region, service = _scope(environ)
+    line = {"service": service, "action": action, "region": region, "params": kept, "error": code[1].decode() if code else None}
     requests_log.info("%s", json.dumps({"time": datetime.now(UTC).isoformat()} | line))
 
 

@@ -17,7 +17,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.models.subnets import Subnet
 
-from lab import door
+from lab import door, internet
 from lab.hosts import Size, Spec
 from lab.state import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, everyone, save
 from lab.volumes import LabVolume, device_in_host
@@ -64,13 +64,20 @@ class LabInstance(Instance):
         root = self.block_device_mapping.get(self.root_device_name)
         self.first_snapshot = self.ec2_backend.get_volume(root.volume_id).snapshot_id if root else None
         public_key = self.ec2_backend.key_pairs[self.key_name].public_key if self.key_name else ""
-        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), public_key, self._door(), self.root_disk)
+        addresses = str(self.private_ip), str(self.public_ip)
+        spec = Spec(self.id, self.size, *addresses, public_key, self._door(), self.root_disk, self.sees_internet)
 
         def make() -> None:
             World.hosts.create(spec)
             self._show_all()
 
         self._carry_out(PENDING, RUNNING, TERMINATED, make)
+
+    @property
+    def sees_internet(self) -> bool:
+        """Whether its host sees the names of lab/internet.py; an image of it hands that on."""
+        image = self.ec2_backend.amis.get(self.image_id)
+        return bool(image and internet.is_seen_from(image))
 
     @property
     def size(self) -> Size:

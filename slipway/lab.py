@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from slipway.render import Progress
 
 def command(options: argparse.Namespace) -> Exit:
     """Start, remove or show the lab."""
-    from lab import control
+    from lab import aws, control
 
     progress = Progress()
     with failures():
@@ -26,6 +27,8 @@ def command(options: argparse.Namespace) -> Exit:
             control.down(progress.say)
         if options.action in ("up", "reset"):
             control.up(progress.say)
+        if options.action == "aws":
+            aws.up(progress.say)
     state = control.status()
     if options.json:
         print(
@@ -45,6 +48,9 @@ def command(options: argparse.Namespace) -> Exit:
         # The AWS CLI 1 and boto3 read the region's older name, the AWS CLI 2 and Terraform both.
         regions = f"AWS_REGION={control.REGION} AWS_DEFAULT_REGION={control.REGION}"
         print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} {regions} {keys}")
+        if (given := aws.here()) and state.api:
+            print(f"For --target aws: {' '.join(f'{name}={shlex.quote(value)}' for name, value in given.environment.items())}")
+            print(f"and its variables: cp {shlex.quote(str(given.variables))} inventory/aws/group_vars/all/")
     return Exit.DONE
 
 
