@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import docker
 import yaml
@@ -70,17 +70,21 @@ def _authorities(lab: Lab) -> Path:
     return lab.root / "authorities.pem"
 
 
+def _found(client: docker.DockerClient, lab: Lab) -> Container | None:
+    try:
+        return client.containers.get(_name(lab))
+    except docker.errors.NotFound:
+        return None
+
+
 def _started(client: docker.DockerClient, lab: Lab, image: str) -> Container:
     tls = certificates.ensure(lab)
     if not (tls / certificates.INTERNET).exists():
         raise LabError("An earlier release made this lab, without Canonical's image. Make it again: python orchestrate.py lab reset")
-    try:
-        container = client.containers.get(_name(lab))
-        # One of another image is of an earlier release, and keeps nothing.
-        if container.attrs["Config"]["Image"] != image:
-            container.remove(force=True)
-            container = None
-    except docker.errors.NotFound:
+    container = _found(client, lab)
+    # One of another image is of an earlier release, and keeps nothing.
+    if container and container.attrs["Config"]["Image"] != image:
+        container.remove(force=True)
         container = None
     if container is None:
         network = public_network(lab)
@@ -118,10 +122,12 @@ def variables(fingerprint: str, digests: Mapping[str, str]) -> dict[str, object]
 
 
 def _digest(container: Container, image: str) -> str:
-    """The digest of an image that the lab's registry has."""
+    """The digest of an image that the lab's registry has, asked as an engine asks; waits until the names answer."""
     name, _, tag = image.partition(":")
-    words = ("curl", "--silent", "--fail", "--head", "--retry", "5", "--retry-connrefused", "--cacert", "/tls/ca.crt")
-    said = _said(container, *words, "--header", f"Accept: {_MANIFEST}", f"https://{REGISTRY}/v2/{name}/manifests/{tag}")
+    words = ["curl", "--silent", "--fail", "--head", "--retry", "10", "--retry-connrefused", "--retry-delay", "1"]
+    words += ["--cacert", "/tls/ca.crt", "--connect-to", "::127.0.0.1:443"]
+    words += ["--header", "Authorization: Bearer anonymous", "--header", f"Accept: {_MANIFEST}"]
+    said = _said(container, *words, f"https://registry-1.docker.io/v2/{name}/manifests/{tag}")
     found = re.search(r"(?im)^docker-content-digest: *(sha256:[0-9a-f]{64})\s*$", said)
     if not found:
         raise LabError(f"The lab's registry says no digest of {image}: {said.strip()}")
@@ -130,7 +136,8 @@ def _digest(container: Container, image: str) -> str:
 
 def _said(container: Container, *words: str) -> str:
     code, output = container.exec_run(list(words))
+    said = cast(bytes, output).decode(errors="replace")
     if code:
         end = container.logs(tail=5).decode(errors="replace")
-        raise LabError(f"{' '.join(words)} failed in the lab's {container.name}: {output.decode(errors='replace')}{os.linesep}{end}")
-    return str(output.decode())
+        raise LabError(f"`{' '.join(words)}` failed in the lab's container {container.name}: {said.strip()}\n{end.strip()}")
+    return said

@@ -31,7 +31,7 @@ _SIGNS = x509.KeyUsage(
 
 
 def ensure(lab: Lab) -> Path:
-    """Return the folder of ca.crt, and of server.crt and internet.crt, each with its key; made once a lab. The authority's key is not kept."""
+    """Return the folder of ca.crt, and of server.crt and internet.crt with their keys; made once a lab. The authority's key is not kept."""
     folder = private_dir(lab.root / "tls")
     if not (folder / "server.crt").exists():
         key = ec.generate_private_key(ec.SECP256R1())

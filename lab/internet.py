@@ -1,7 +1,7 @@
 """The internet of AWS's own inventory, in the lab: names that its roles ask beside EC2, answered by a container of the lab's own.
 
-Started by `lab aws` alone (lab/aws.py). A host sees them if its image is Canonical's, or was made from such a machine; a command that has the
-API for its proxy sees them too, and nothing else through it. Other hosts and this computer's resolver know nothing of them.
+Started by `lab aws` alone (lab/aws.py). A host sees them if its image is Canonical's, or was made from such a machine; a command that has
+the API for its proxy sees them too, and nothing else through it. Other hosts and this computer's resolver know nothing of them.
 """
 
 from __future__ import annotations

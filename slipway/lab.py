@@ -29,13 +29,10 @@ def command(options: argparse.Namespace) -> Exit:
             control.up(progress.say)
         if options.action == "aws":
             aws.up(progress.say)
-    state = control.status()
+    state, given = control.status(), aws.here()
     if options.json:
-        print(
-            render.as_json(
-                {key: getattr(state, key) for key in ("endpoint", "api", "registry", "hosts")} | {"lacks": state.lacking or None}
-            )
-        )
+        found = {key: getattr(state, key) for key in ("endpoint", "api", "registry", "hosts")} | {"lacks": state.lacking or None}
+        print(render.as_json({**found, "aws": given and {"environment": given.environment, "variables": str(given.variables)}}))
     elif state.endpoint is None:
         print("The lab is down.")
     else:
@@ -48,7 +45,7 @@ def command(options: argparse.Namespace) -> Exit:
         # The AWS CLI 1 and boto3 read the region's older name, the AWS CLI 2 and Terraform both.
         regions = f"AWS_REGION={control.REGION} AWS_DEFAULT_REGION={control.REGION}"
         print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} {regions} {keys}")
-        if (given := aws.here()) and state.api:
+        if given:
             print(f"For --target aws: {' '.join(f'{name}={shlex.quote(value)}' for name, value in given.environment.items())}")
             print(f"and its variables: cp {shlex.quote(str(given.variables))} inventory/aws/group_vars/all/")
     return Exit.DONE
