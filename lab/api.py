@@ -60,6 +60,8 @@ _OWN: Mapping[str, Callable[[Params, EC2Backend], str]] = {
 }
 #: What EC2 makes once of a name, however many ask for it at the same moment.
 _ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
+#: Of these moto 5.2.5 leaves the answer's `return` out.
+_SILENT = ("UpdateSecurityGroupRuleDescriptionsEgress", "UpdateSecurityGroupRuleDescriptionsIngress")
 _BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
@@ -137,6 +139,8 @@ class Application:
                     answer = self._through_moto(environ)
             else:
                 answer = self._through_moto(environ)
+                if action in _SILENT and answer.status.startswith("200"):
+                    answer = Answer.response(action, "<return>true</return>")
         except rules.RefusalError as refusal:
             _clock.ahead = getattr(refusal, "clock", 0)
             answer = Answer.error(refusal)
