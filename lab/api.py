@@ -38,8 +38,20 @@ from moto.ec2.models import EC2Backend, ec2_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from lab import account, asked_faults, disk_rules, disks, instances, internet, machine_images, moto_changes, root_volumes, rules
-from lab import state, volumes
+from lab import (
+    account,
+    asked_faults,
+    disk_rules,
+    disks,
+    instances,
+    internet,
+    machine_images,
+    moto_changes,
+    root_volumes,
+    rules,
+    state,
+    volumes,
+)
 from lab.config import FAULTS, HOSTS, IDENTITY, Lab
 from lab.disks import Disks
 from lab.faults import LostReplyError
