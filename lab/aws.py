@@ -47,7 +47,7 @@ def here() -> Given | None:
     """What this checkout's lab gives such a command, or None if the names do not answer."""
     lab = config.load()
     try:
-        if lab is None or engine.client().containers.get(_name(lab)).status != "running":
+        if lab is None or not _variables_file(lab).exists() or engine.client().containers.get(_name(lab)).status != "running":
             return None
     except docker.errors.DockerException:
         return None
@@ -99,19 +99,23 @@ def _started(client: docker.DockerClient, lab: Lab, image: str) -> Container:
             volumes={str(tls): {"bind": "/tls", "mode": "ro"}},
             mem_limit="64m",
         )
-        client.networks.get(vpc_network(lab)).connect(container, ipv4_address=str(lab.vpc_cidr[-7]))
+    inner = vpc_network(lab)
+    # A start may have been cut off between the two networks.
+    if inner not in container.attrs["NetworkSettings"]["Networks"]:
+        client.networks.get(inner).connect(container, ipv4_address=str(lab.vpc_cidr[-7]))
     container.start()
     return container
 
 
 def _write(lab: Lab, container: Container) -> None:
+    mine = images.AUTHORITIES.read_bytes() if images.AUTHORITIES.exists() else b""
+    config.write_private(_authorities(lab), mine + (lab.root / "tls" / "ca.crt").read_bytes())
     fingerprint = _said(container, "cat", _FINGERPRINT).strip()
     digests = {name: _digest(container, images.STAND_INS[name]) for name in ("jupyter", "redis", "mongo", "postgres")}
+    # The last of all: where it is, all is (`here`).
     head = "# Written by `lab aws`: what of inventory/aws no stand-in can equal.\n"
     text = yaml.safe_dump(variables(fingerprint, digests), sort_keys=False, width=200)
     config.write_private(_variables_file(lab), (head + text).encode())
-    mine = images.AUTHORITIES.read_bytes() if images.AUTHORITIES.exists() else b""
-    config.write_private(_authorities(lab), mine + (lab.root / "tls" / "ca.crt").read_bytes())
 
 
 def variables(fingerprint: str, digests: Mapping[str, str]) -> dict[str, object]:
