@@ -45,6 +45,7 @@ from lab import (
     disk_rules,
     disks,
     instances,
+    internet,
     machine_images,
     moto_changes,
     power,
@@ -73,6 +74,8 @@ _OWN: Mapping[str, Callable[[Params, EC2Backend], str]] = {
 }
 #: What EC2 makes once of a name, however many ask for it at the same moment.
 _ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
+#: Of these moto 5.2.5 leaves the answer's `return` out.
+_SILENT = ("UpdateSecurityGroupRuleDescriptionsEgress", "UpdateSecurityGroupRuleDescriptionsIngress")
 _BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
@@ -83,6 +86,9 @@ class RequestHandler(MotoRequestHandler):
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         return super().date_time_string((timestamp or time.time()) + getattr(_clock, "ahead", 0))
+
+    def do_CONNECT(self) -> None:  # noqa: N802 (http.server's own name)
+        internet.relay(self, World.lab)
 
 
 class Application:
@@ -106,8 +112,9 @@ class Application:
             answer = Answer.json(identity())
         elif environ["PATH_INFO"] == FAULTS:
             answer = _fault(body)
-        elif said := account.answer(environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
+        elif said := account.answer(target := environ.get("HTTP_X_AMZ_TARGET", ""), body, World.faults.account):
             answer = Answer.json(said)
+            _log_request(target.rpartition(".")[2], environ, json.loads(body), answer)
         elif "Action" not in params:
             return list(self._moto(environ, start_response))
         else:
@@ -146,12 +153,14 @@ class Application:
                     answer = self._through_moto(environ)
             else:
                 answer = self._through_moto(environ)
+                if action in _SILENT and answer.status.startswith("200"):
+                    answer = Answer.response(action, "<return>true</return>")
         except rules.RefusalError as refusal:
             _clock.ahead = getattr(refusal, "clock", 0)
             answer = Answer.error(refusal)
         except EC2ClientError as refusal:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
-        _log_request(action, region, logged, answer)
+        _log_request(action, environ, logged, answer)
         if not action.startswith(("Describe", "Get")):
             instances.follow_groups()
             instances.follow_metadata()
@@ -228,9 +237,14 @@ class Answer:
 
 
 def _region(environ: Mapping[str, Any]) -> str:
-    """The region of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/ec2/aws4_request)."""
-    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    return found[1] if found else "us-east-1"
+    """The region of the request's signature."""
+    return _scope(environ)[0]
+
+
+def _scope(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """The region and the service of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/SERVICE/aws4_request)."""
+    found = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return (found[1], found[2]) if found else ("us-east-1", "ec2")
 
 
 def _console_output(params: Params, region: str) -> Answer:
@@ -257,11 +271,12 @@ def _named(params: Params, region: str) -> Params:
     return {**params, "GroupName": group.name} if group else params
 
 
-def _log_request(action: str, region: str, params: Params, answer: Answer) -> None:
+def _log_request(action: str, environ: Mapping[str, Any], params: Params, answer: Answer) -> None:
     """A line a request, for tests and for the curious; what may be a secret or is long is left out."""
     code = re.search(rb"<Code>([^<]*)</Code>", answer.body)
     kept = {key: value for key, value in params.items() if key not in ("Action", "Version", "UserData", "PublicKeyMaterial")}
-    line = {"action": action, "region": region, "params": kept, "error": code[1].decode() if code else None}
+    region, service = _scope(environ)
+    line = {"service": service, "action": action, "region": region, "params": kept, "error": code[1].decode() if code else None}
     requests_log.info("%s", json.dumps({"time": datetime.now(UTC).isoformat()} | line))
 
 

@@ -17,7 +17,7 @@ import docker
 from docker.models.containers import Container
 from docker.types import EndpointConfig, Mount
 
-from lab import disks
+from lab import disks, internet
 from lab.config import LABEL, REGISTRY, Lab, LabError
 from lab.disks import Disks
 from lab.door import FILE
@@ -57,6 +57,8 @@ class Spec:
     public_ip: str
     door: str
     disk: str | None = None
+    #: Whether it sees the names of lab/internet.py.
+    sees_internet: bool = False
 
 
 class Hosts:
@@ -86,6 +88,7 @@ class Hosts:
                 # As on EC2: Docker's own default for a container is 0.
                 sysctls={"net.ipv4.ip_unprivileged_port_start": "1024"},
                 network_mode=public.name,
+                extra_hosts=dict.fromkeys(internet.NAMES, internet.address(self._lab)) if spec.sees_internet else None,
             )
             created = self._client.api.create_container(
                 self._image,
@@ -102,6 +105,8 @@ class Hosts:
             self._client.networks.get(vpc_network(self._lab)).connect(container, ipv4_address=spec.private_ip)
             container.put_archive("/", _first_boot_files(spec, self._authority(), self._lab.inside_cidr))
             self._boot(container)
+            if spec.sees_internet:
+                self.run(spec.instance_id, "sh", "-c", f"cat {internet.AUTHORITY} >> {internet.AUTHORITIES}")
         except Exception:
             self.remove(spec.instance_id)
             raise
@@ -263,6 +268,7 @@ def _first_boot_files(spec: Spec, authority: bytes, inside: IPv4Network | None) 
             # As Debian's kernel for clouds has them. The kernel here is the computer's own.
             (f"/lib/modules/{os.uname().release}/modules.builtin", _MODULES, 0o644, 0),
             (f"/etc/docker/certs.d/{REGISTRY}/ca.crt", authority, 0o644, 0),
+            *([(internet.AUTHORITY, authority, 0o644, 0)] if spec.sees_internet else []),
         ]
     )
     # The first is of each boot. The others go to where its root will be (images/host/lab-init).

@@ -46,9 +46,7 @@ def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str
     and `metadata` (the instance metadata service).
     Raises LabError with the end of the build's output when one fails.
     """
-    debian = _debian(client, report)
-    with tempfile.TemporaryDirectory() as scratch:
-        base = _build(client, "base", debian, _base_context(Path(scratch)), report)
+    base = _base(client, report)
     tags = {"base": base}
     # Two at a time: most of a build waits for downloads and for one thread of pip or dpkg.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -58,6 +56,17 @@ def ensure(client: docker.DockerClient, report: Report = print) -> dict[str, str
     tags |= jupyter.result() | {name: build.result() for name, build in builds.items()}
     tags["registry"] = _filled_registry(client, tags, report)
     return tags
+
+
+def _base(client: docker.DockerClient, report: Report) -> str:
+    debian = _debian(client, report)
+    with tempfile.TemporaryDirectory() as scratch:
+        return _build(client, "base", debian, _base_context(Path(scratch)), report)
+
+
+def internet(client: docker.DockerClient, report: Report = print) -> str:
+    """Build the image of the names that AWS's inventory asks (lab/internet.py), if it is missing, and return its tag."""
+    return _build(client, "internet", _base(client, report), FOLDER / "internet", report)
 
 
 def _build_jupyter(client: docker.DockerClient, base: str, report: Report) -> dict[str, str]:

@@ -17,7 +17,7 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from moto.ec2.models.subnets import Subnet
 
-from lab import door, metadata
+from lab import door, internet, metadata
 from lab.hosts import Size, Spec
 from lab.state import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, everyone, save
 from lab.volumes import LabVolume, device_in_host
@@ -66,7 +66,8 @@ class LabInstance(Instance):
         """Make the host, now that the instance has its volumes."""
         root = self.block_device_mapping.get(self.root_device_name)
         self.first_snapshot = self.ec2_backend.get_volume(root.volume_id).snapshot_id if root else None
-        spec = Spec(self.id, self.size, str(self.private_ip), str(self.public_ip), self._door(), self.root_disk)
+        addresses = str(self.private_ip), str(self.public_ip)
+        spec = Spec(self.id, self.size, *addresses, self._door(), self.root_disk, self.sees_internet)
         self.follow_metadata()
 
         def make() -> None:
@@ -74,6 +75,12 @@ class LabInstance(Instance):
             self._show_all()
 
         self._carry_out(PENDING, RUNNING, TERMINATED, make)
+
+    @property
+    def sees_internet(self) -> bool:
+        """Whether its host sees the names of lab/internet.py; an image of it hands that on."""
+        image = self.ec2_backend.amis.get(self.image_id)
+        return bool(image and internet.is_seen_from(image))
 
     @property
     def size(self) -> Size:

@@ -194,9 +194,9 @@ def parser() -> Parser:
     lab = add("lab", "the local EC2")
     lab.add_argument(
         "action",
-        choices=["up", "down", "status", "reset"],
-        metavar="up|down|status|reset",
-        help="down and reset remove its instances with their data",
+        choices=["up", "down", "status", "reset", "aws"],
+        metavar="up|down|status|reset|aws",
+        help="down and reset remove its instances with their data; aws starts what AWS's own inventory needs to work against it",
     )
     return whole
 

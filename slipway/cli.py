@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 def _locked(options: argparse.Namespace) -> AbstractContextManager[object]:
     """Keep other commands out while one changes something: off its machine, or off the whole lab."""
     if options.command == "lab" and options.action != "status":
-        of_lab = plays.lab_starting if options.action == "up" else plays.lab_locked
+        of_lab = plays.lab_starting if options.action in ("up", "aws") else plays.lab_locked
         return of_lab(f"orchestrate.py lab {options.action}")
     if (options.command in _CHANGING or "on" in options) and "dry_run" not in options:
         return plays.locked(options, f"orchestrate.py {options.command}")

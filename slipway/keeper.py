@@ -26,6 +26,8 @@ _WAITS = (0, 2, 8)
 _LATER = (30, 120, 600)
 #: Beside the lock: what could not be given back, and why.
 _LOG = "keeper.log"
+#: No credentials, or settings of the SDK that it cannot use.
+_NO_WAY = ("ConfigParseError", "NoCredentialsError", "ProfileNotFound", "ValueError")
 #: As the role ec2_instance has them (module_utils/ec2_once.py).
 _DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
@@ -56,7 +58,7 @@ def _try(connection: Mapping[str, Any], command: str) -> str:
                 return ""
             missed, failure = missed + 1, ""
         except Exception as reason:
-            if type(reason).__name__ == "NoCredentialsError":
+            if type(reason).__name__ in _NO_WAY:
                 # So the command has taken none either. Each one would wait for a quarter of an hour here.
                 return ""
             answer = getattr(reason, "response", None)

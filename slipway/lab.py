@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +14,7 @@ from slipway.render import Progress
 
 def command(options: argparse.Namespace) -> Exit:
     """Start, remove or show the lab."""
-    from lab import control
+    from lab import aws, control
 
     progress = Progress()
     with failures():
@@ -26,10 +27,13 @@ def command(options: argparse.Namespace) -> Exit:
             control.down(progress.say)
         if options.action in ("up", "reset"):
             control.up(progress.say)
-    state = control.status()
+        if options.action == "aws":
+            aws.up(progress.say)
+    state, given = control.status(), aws.here()
     if options.json:
         shown = ("endpoint", "api", "registry", "metadata", "hosts")
-        print(render.as_json({key: getattr(state, key) for key in shown} | {"lacks": state.lacking or None}))
+        found = {key: getattr(state, key) for key in shown} | {"lacks": state.lacking or None}
+        print(render.as_json({**found, "aws": given and {"environment": given.environment, "variables": str(given.variables)}}))
     elif state.endpoint is None:
         print("The lab is down.")
     else:
@@ -43,6 +47,9 @@ def command(options: argparse.Namespace) -> Exit:
         # The AWS CLI 1 and boto3 read the region's older name, the AWS CLI 2 and Terraform both.
         regions = f"AWS_REGION={control.REGION} AWS_DEFAULT_REGION={control.REGION}"
         print(f"For other tools: AWS_ENDPOINT_URL={state.endpoint} {regions} {keys}")
+        if given:
+            print(f"For --target aws: {' '.join(f'{name}={shlex.quote(value)}' for name, value in given.environment.items())}")
+            print(f"and its variables: cp {shlex.quote(str(given.variables))} inventory/aws/group_vars/all/")
     return Exit.DONE
 
 

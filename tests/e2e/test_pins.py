@@ -44,7 +44,7 @@ def test_a_package_with_another_hash_is_not_installed(tmp_path: Path) -> None:
 def test_every_pin_of_a_lock_has_a_hash() -> None:
     locks = [*PROJECT.glob("requirements*.lock"), *(PROJECT / "lab" / "images").glob("*/requirements.txt")]
     locks.append(PROJECT / "roles" / "stack" / "files" / "compose" / "jupyter" / "requirements.txt")
-    assert len(locks) == 5
+    assert len(locks) == 6
     for lock in locks:
         for entry in re.split(r"\n(?=[A-Za-z0-9])", lock.read_text().replace("\\\n", " ")):
             if entry and not entry.startswith("#"):

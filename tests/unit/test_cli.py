@@ -51,7 +51,7 @@ def test_a_python_whose_starter_sets_variables_is_entered_once(tmp_path: Path) -
         (["run", "x.ipynb", "-y", "{a: 1, a: 2}"], "a is given twice"),
         (["logs", "--tail", "ten"], "--tail: 'ten' cannot be used"),
         (["--target", "gcp", "up"], "--target: 'gcp' cannot be used. Allowed: lab, aws."),
-        (["lab", "upp"], "'upp' cannot be used. Allowed: up, down, status, reset."),
+        (["lab", "upp"], "'upp' cannot be used. Allowed: up, down, status, reset, aws."),
     ],
 )
 def test_wrong_words_end_with_2(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

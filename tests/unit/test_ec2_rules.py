@@ -38,6 +38,31 @@ def test_what_is_no_ipv4_network_is_refused(cidr: str, said: str) -> None:
     assert allowed.endswith("Allowed: an IPv4 network such as 203.0.113.7/32.")
 
 
+@pytest.mark.parametrize(
+    ("named", "has_keys", "known", "said"),
+    [
+        ([None, None], False, [], ""),
+        ([None, ""], True, [], ""),
+        (["mine", None], False, ["default", "mine"], ""),
+        (["mine", "default"], False, ["default", "mine"], ""),
+        (["gone", None], False, ["default", "mine"], "Allowed: default, mine."),
+        # The SDK reads the older name first.
+        (["mine", "gone"], False, ["mine"], "Allowed: mine."),
+        (["gone", None], False, [], "`aws configure` makes one"),
+        (["mine", None], True, ["mine"], "AWS_ACCESS_KEY_ID is set too"),
+    ],
+)
+def test_which_profile_can_be_used(named: list[str | None], has_keys: bool, known: list[str], said: str) -> None:
+    if not said:
+        ec2_rules.profiles(named, has_keys, known)
+        return
+    with pytest.raises(ec2_rules.WrongError) as refusal:
+        ec2_rules.profiles(named, has_keys, known)
+    field, value, allowed = refusal.value.args
+    assert (field, value in named) == ("AWS_PROFILE", True)
+    assert said in allowed
+
+
 def test_the_whole_internet_has_a_flag() -> None:
     ec2_rules.networks(["0.0.0.0/0", "198.51.100.0/24"], True, "the_field", "the_flag")
 

@@ -124,12 +124,25 @@ def test_a_keeper_that_may_not_remove_the_lock_says_so_at_once(tmp_path: Path, m
     assert "DeleteSecurityGroup operation: not allowed to To end it" in line
 
 
-def test_a_keeper_without_credentials_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", {}),
+        ("", {"AWS_PROFILE": "gone"}),
+        ("", {"AWS_DEFAULT_PROFILE": "gone"}),
+        ("[default]\n", {"AWS_PROFILE": "default", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}),
+        ("nonsense\n", {}),
+    ],
+)
+def test_a_keeper_without_credentials_that_count_ends_at_once(
+    text: str, settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
-        monkeypatch.setenv(name, os.devnull)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (tmp_path / "config").write_text(text)
+    files = {"AWS_CONFIG_FILE": str(tmp_path / "config"), "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    for name, value in (files | settings | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(name, value)
     waits: list[float] = []
     monkeypatch.setattr(time, "sleep", waits.append)
     given = {"lock": str(tmp_path / "x.lock"), "id": "a1", "connection": {"region": "us-east-1"}}

@@ -48,6 +48,7 @@ ssh_cidrs: {type: list, returned: always, description: What was given.}
 """
 
 import difflib
+import os
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -56,7 +57,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils import ec2_lock, ec2_once
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
-from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, rules
+from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, profiles, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -295,6 +296,7 @@ def main() -> None:
     if module.params["instance_id"] and not re.fullmatch(r"i-[0-9a-f]{8}([0-9a-f]{9})?", module.params["instance_id"]):
         msg = f"ec2_instance_destroy_instance: {module.params['instance_id']!r} is no instance's id. Allowed: i-0a1b2c3d4e5f60718, for one."
         module.fail_json(msg=msg, exit_code=2)
+    check_settings(module)
     # With a name of another form the SDK fails before it asks.
     if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", module.region or ""):
         check_region(module)
@@ -313,6 +315,25 @@ def main() -> None:
     except (BotoCoreError, ClientError) as failure:
         check_region(module)
         module.fail_json_aws(failure, msg=f"EC2 could not be asked{skew(failure)}", exit_code=4)
+
+
+def check_settings(module: AnsibleAWSModule) -> None:
+    """Refuse settings of the SDK that it fails at before it asks."""
+    given = module.params
+    # Empty, not left out: the shell's settings do not count.
+    if given["profile"] == "":
+        return
+    # The SDK reads its older name too, and that one first.
+    named = [given["profile"], os.environ.get("AWS_DEFAULT_PROFILE")]
+    try:
+        profiles(named, bool(given["access_key"] or given["secret_key"] or given["session_token"]), Session().available_profiles)
+    except WrongError as wrong:
+        field, value, allowed = wrong.args
+        module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
+    except BotoCoreError as broken:
+        module.fail_json(
+            msg=f"The AWS SDK cannot read its settings: {broken}. Mend the file, or unset the variable that names it.", exit_code=2
+        )
 
 
 def check_region(module: AnsibleAWSModule) -> None:

@@ -14,6 +14,7 @@ PRESETS: Mapping[str, Mapping[int, str]] = {
     "book": {22: "SSH", 80: "HTTP", 443: "HTTPS", 2376: "Docker", 8888: "Jupyter"},
     "stores": {5432: "PostgreSQL", 6379: "Redis", 27017: "MongoDB"},
 }
+PROFILE = "AWS_PROFILE"
 EXAMPLE = "Allowed: an IPv4 network such as 203.0.113.7/32."
 
 #: One network that may reach a range of ports of one protocol, as text: protocol:from:to:source.
@@ -22,6 +23,18 @@ Rule = str
 
 class WrongError(ValueError):
     """A value that cannot be used: `args` are its field, the value found and what is allowed."""
+
+
+def profiles(named: Iterable[str | None], has_keys: bool, known: Sequence[str]) -> None:
+    """Raise WrongError where a profile of the SDK's cannot be used. `named`: those of the environment and of variables, of which one
+    counts; `has_keys`: an access key is given too; `known`: the profiles that the SDK's files have."""
+    for profile in filter(None, named):
+        if has_keys:
+            raise WrongError(PROFILE, profile, "AWS_ACCESS_KEY_ID is set too, and one of the two counts. Allowed: unset the other one.")
+        if profile not in known:
+            raise WrongError(
+                PROFILE, profile, f"No file of the AWS SDK has it. Allowed: {', '.join(known) or '`aws configure` makes one'}."
+            )
 
 
 def networks(cidrs: Sequence[str], open_to_all: bool, field: str, flag: str) -> None:
