@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -134,7 +135,11 @@ HELD = ("there", group_of(id="c3", place="boot 2"))
 )
 def test_how_a_lock_is_taken(answers: list[Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    # One look more than the first, however slow this computer is.
+    now = [0.0]
+    passes = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
     monkeypatch.setattr(acts, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(acts, "time", passes)
     (tmp_path / "x.lock").touch()
     with Stubber(client) as ec2, (tmp_path / "x.lock").open() as file:
         fcntl.flock(file, fcntl.LOCK_SH)
