@@ -6,9 +6,6 @@ the instances with their hosts in instances.py.
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import http
 import json
 import logging
 import logging.handlers
@@ -18,15 +15,12 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
-from xml.sax.saxutils import escape
 
 # moto reads these when it is imported.
 os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("amis.json"))
@@ -41,6 +35,7 @@ from werkzeug.serving import make_server
 
 from lab import (
     account,
+    answers,
     asked_faults,
     disk_rules,
     disks,
@@ -54,7 +49,8 @@ from lab import (
     state,
     volumes,
 )
-from lab.config import FAULTS, HOSTS, IDENTITY, Lab, LabError
+from lab.answers import Answer
+from lab.config import FAULTS, HOSTS, IDENTITY, Lab
 from lab.disks import Disks
 from lab.faults import LostReplyError
 from lab.hosts import Hosts
@@ -76,7 +72,6 @@ _OWN: Mapping[str, Callable[[Params, EC2Backend], str]] = {
 _ONCE = ("CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair")
 #: Of these moto 5.2.5 leaves the answer's `return` out.
 _SILENT = ("UpdateSecurityGroupRuleDescriptionsEgress", "UpdateSecurityGroupRuleDescriptionsIngress")
-_BEHAVIOUR = "InstanceInitiatedShutdownBehavior.Value"
 #: How far the clock that an answer tells is ahead, by thread, which is by request.
 _clock = threading.local()
 
@@ -141,10 +136,10 @@ class Application:
             disk_rules.check(action, params, backend, World.lacking)
             if action == "RunInstances" and params.get("ClientToken"):
                 answer = self._launch_once(params, environ)
-            elif _BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
-                answer = _set_behaviour(params, region)
+            elif answers.BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
+                answer = answers.set_behaviour(params, backend)
             elif action == "GetConsoleOutput":
-                answer = _console_output(params, region)
+                answer = answers.console_output(params, backend)
             elif action in _OWN and params.get("DryRun") != "true":
                 answer = Answer.response(action, _OWN[action](params, backend))
             elif action in _ONCE:
@@ -205,37 +200,6 @@ class Application:
         return Answer(said[0], said[1], body)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer, whole."""
-
-    status: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    @classmethod
-    def json(cls, document: Any, status: str = "200 OK") -> Answer:
-        return cls(status, (("Content-Type", "application/json"),), json.dumps(document).encode())
-
-    @classmethod
-    def xml(cls, text: str, status: str = "200 OK") -> Answer:
-        return cls(status, (("Content-Type", "text/xml;charset=UTF-8"),), ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode())
-
-    @classmethod
-    def response(cls, action: str, fields: str) -> Answer:
-        """The answer to an action that moto does not carry out, or not as EC2 does."""
-        name = f"{action}Response"
-        request = f"<requestId>{uuid.uuid4()}</requestId>"
-        return cls.xml(f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{request}{fields}</{name}>')
-
-    @classmethod
-    def error(cls, refusal: rules.RefusalError) -> Answer:
-        """An error in the form of EC2's query API."""
-        words = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(str(refusal))}</Message></Error>"
-        text = f"<Response><Errors>{words}</Errors><RequestID>{uuid.uuid4()}</RequestID></Response>"
-        return cls.xml(text, f"{refusal.status} {http.HTTPStatus(refusal.status).phrase}")
-
-
 def _region(environ: Mapping[str, Any]) -> str:
     """The region of the request's signature."""
     return _scope(environ)[0]
@@ -245,24 +209,6 @@ def _scope(environ: Mapping[str, Any]) -> tuple[str, str]:
     """The region and the service of the request's signature (Signature Version 4: Credential=KEY/DATE/REGION/SERVICE/aws4_request)."""
     found = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     return (found[1], found[2]) if found else ("us-east-1", "ec2")
-
-
-def _console_output(params: Params, region: str) -> Answer:
-    """GetConsoleOutput: what the host wrote to its console; of a host that is gone, what was read last."""
-    instance: Any = ec2_backends[DEFAULT_ACCOUNT_ID][region].get_instance(params.get("InstanceId", ""))
-    with contextlib.suppress(LabError):
-        instance.console = World.hosts.console(instance.id)
-    output = base64.b64encode(getattr(instance, "console", "").encode()).decode()
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    fields = f"<instanceId>{instance.id}</instanceId><timestamp>{now}</timestamp><output>{output}</output>"
-    return Answer.response("GetConsoleOutput", fields)
-
-
-def _set_behaviour(params: Params, region: str) -> Answer:
-    """ModifyInstanceAttribute of the shutdown behaviour: moto 5.2.5 does not know this form, and takes the security groups away instead."""
-    backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
-    backend.modify_instance_attribute(params.get("InstanceId", ""), "instance_initiated_shutdown_behavior", params[_BEHAVIOUR])
-    return Answer.response("ModifyInstanceAttribute", "<return>true</return>")
 
 
 def _named(params: Params, region: str) -> Params:

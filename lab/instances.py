@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as StillRunning
-from contextlib import suppress
 from typing import Any
 
 from moto.ec2.exceptions import EC2ClientError, InvalidKeyPairNameError
@@ -19,28 +18,18 @@ from moto.ec2.models.subnets import Subnet
 
 from lab import door, internet, metadata
 from lab.hosts import Size, Spec
+from lab.instance_disks import PATIENCE_SECONDS, HasDisks
 from lab.state import PENDING, RUNNING, SHUTTING_DOWN, STOPPED, STOPPING, TERMINATED, everyone, save
-from lab.volumes import LabVolume, device_in_host
 from lab.world import World
 
 log = logging.getLogger("lab.instances")
 
-#: How long a call waits for its host before it answers with the state in between (`stopping`, …).
-#: boto3's waiters look every 15 s, so an answer with the final state saves a user that long.
-_PATIENCE_SECONDS = 20
 
-
-class LabInstance(Instance):
+class LabInstance(HasDisks, Instance):
     """moto's instance, with a host of its own."""
 
     # As every image for Nitro types has it; moto says nothing of it.
     ena_support = True
-    #: Whether the host is halted while the instance counts as running: for an image of it, or another root.
-    halted = False
-    #: The tasks that replace its root, which EC2 lists.
-    replacements: Sequence[Any] = ()
-    #: The snapshot that its first root was made from.
-    first_snapshot: str | None = None
 
     def __init__(self, ec2_backend: EC2Backend, image_id: str, user_data: Any, security_groups: list[Any], **kwargs: Any) -> None:
         key = kwargs.get("key_name")
@@ -72,7 +61,7 @@ class LabInstance(Instance):
 
         def make() -> None:
             World.hosts.create(spec)
-            self._show_all()
+            self.show_all()
 
         self._carry_out(PENDING, RUNNING, TERMINATED, make)
 
@@ -110,12 +99,12 @@ class LabInstance(Instance):
             return copy.copy(self._state)
         previous = super().start()
         self.follow_metadata()
-        self._carry_out(PENDING, RUNNING, STOPPED, self._start_host)
+        self._carry_out(PENDING, RUNNING, STOPPED, self.start_host)
         return previous
 
-    def _start_host(self) -> None:
+    def start_host(self) -> None:
         World.hosts.start(self.id, self.size, str(self.public_ip), self._door(), self.root_disk)
-        self._show_all()
+        self.show_all()
 
     def stop(self) -> InstanceState:
         if self._state.name != "running":
@@ -152,7 +141,7 @@ class LabInstance(Instance):
         def again() -> None:
             try:
                 World.hosts.reboot(self.id)
-                self._show_all()
+                self.show_all()
             finally:
                 World.rebooting.discard(self.id)
 
@@ -190,56 +179,6 @@ class LabInstance(Instance):
         self._end()
         self._state = copy.copy(TERMINATED)
 
-    @property
-    def root_disk(self) -> str | None:
-        """The name of its root's real disk, if it has one."""
-        block = self.block_device_mapping.get(self.root_device_name)
-        volume = self.ec2_backend.volumes.get(block.volume_id) if block else None
-        return volume.id if isinstance(volume, LabVolume) and volume.has_disk else None
-
-    def plug(self, volume: Any, device_path: str) -> None:
-        """Show a volume that was attached, if the host runs."""
-        if self._state.name == "running":
-            self._show(volume, device_path)
-
-    def _show(self, volume: Any, device_path: str) -> None:
-        if isinstance(volume, LabVolume) and volume.has_disk and volume.id != self.root_disk:
-            others = [block.volume_id for _, block in self.get_block_device_mapping]
-            volume.attachment.node = device_in_host(self.instance_type, device_path, others.index(volume.id))  # type: ignore[union-attr]
-            World.hosts.plug(self.id, volume.id, volume.attachment.node)  # type: ignore[union-attr]
-
-    def unplug(self, volume: Any) -> bool:
-        """Take a volume from the host; False if a filesystem on it is mounted there."""
-        node = getattr(volume.attachment, "node", None)
-        return self._state.name != "running" or node is None or World.hosts.unplug(self.id, volume.id, node)
-
-    def _show_all(self) -> None:
-        for device_path, block in self.get_block_device_mapping:
-            self._show(self.ec2_backend.volumes.get(block.volume_id), device_path)
-
-    def with_still_disks(self, work: Callable[[], None], failed: Callable[[], None], *, halt: bool) -> None:
-        """Do something with the disks, in the background if it takes long, while the host is halted if it runs and that is wanted."""
-
-        def run() -> None:
-            self.halted = halt and self._state.name == "running"
-            try:
-                if self.halted:
-                    World.hosts.stop(self.id)
-                try:
-                    work()
-                finally:
-                    if self.halted:
-                        self._start_host()
-            except Exception:
-                log.exception("%s: what was to be done with its disks failed", self.id)
-                failed()
-            finally:
-                self.halted = False
-                save()
-
-        with suppress(StillRunning):
-            World.workers.submit(run).result(timeout=_PATIENCE_SECONDS)
-
     def suffer(self, seconds: float, begin: Sequence[str], end: Sequence[str]) -> None:
         """Run a command in the host as root, and another one after a while."""
         World.hosts.run(self.id, *begin)
@@ -268,7 +207,7 @@ class LabInstance(Instance):
                 save()
 
         try:
-            World.workers.submit(run).result(timeout=_PATIENCE_SECONDS)
+            World.workers.submit(run).result(timeout=PATIENCE_SECONDS)
         except StillRunning:
             return
         except Exception as failure:

@@ -16,7 +16,7 @@ def test_groups_that_change_while_a_host_is_made_are_followed(monkeypatch: pytes
     hosts = SimpleNamespace(close_door=lambda _, door: (told.append(door), followed.set()))
     monkeypatch.setattr(instances.World, "hosts", hosts, raising=False)
     monkeypatch.setattr(instances, "save", lambda: None)
-    monkeypatch.setattr(instances, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(instances, "PATIENCE_SECONDS", 0.01)
     instance = object.__new__(instances.LabInstance)
     instance.id, instance.door = "i-1", "closed"
     # As after ModifyInstanceAttribute, which moto has carried out meanwhile.
