@@ -3,7 +3,7 @@
 # a machine that was not halted from within was not cleaned to the end. What a new machine needs of it is made at its first boot.
 set -eu
 # The connection that started it has an answer to bring back.
-sleep 1
+sleep 2
 systemctl stop ssh.service ssh.socket 2> /dev/null || true
 pkill -KILL -x sshd || true
 systemctl stop docker.socket docker.service containerd.service 2> /dev/null || true
