@@ -21,16 +21,16 @@ pytestmark = [
 ]
 
 #: What says whose machine it was. Its private keys are looked for by the canary.
-IDENTITY = "cat /etc/machine-id; cat /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/ubuntu/.ssh/authorized_keys; cat /etc/docker/key.json"
+IDENTITY = "cat /etc/machine-id /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub /home/ubuntu/.ssh/authorized_keys /etc/docker/key.json"
 #: Looked for on the image's disk, which is mounted at /mnt: a line for each file that has a needle, or that no image may have.
 LOOK = r"""
 set -u
 needles=$(cat)
 grep --recursive --devices=skip --text --fixed-strings --files-with-matches --no-messages --file=<(printf '%s\n' "$needles") /mnt
 [ ! -s /mnt/etc/machine-id ] || echo machine-id
-for kind in 'etc/ssh/ssh_host_*' 'home/*/.ssh/*' 'root/.ssh/*' 'var/log/journal/*' 'var/lib/docker/containers/*' 'var/lib/docker/volumes/*' \
-    var/lib/docker/engine-id etc/docker/key.json 'var/lib/cloud/*' 'home/*/.bash_history' 'root/.bash_history' 'home/*/.ansible' 'root/.ansible' \
-    home/ubuntu/slipway etc/slipway 'var/lib/dhcp/*' 'tmp/*'; do
+for kind in 'etc/ssh/ssh_host_*' 'home/*/.ssh/*' 'root/.ssh/*' 'var/log/journal/*' 'var/lib/cloud/*' 'var/lib/dhcp/*' 'tmp/*' \
+    'var/lib/docker/containers/*' 'var/lib/docker/volumes/*' var/lib/docker/engine-id etc/docker/key.json etc/slipway \
+    'home/*/.bash_history' 'root/.bash_history' 'home/*/.ansible' 'root/.ansible' home/ubuntu/slipway; do
     ls -d /mnt/$kind 2> /dev/null
 done
 find /mnt/var/log -type f
