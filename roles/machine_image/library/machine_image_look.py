@@ -41,7 +41,7 @@ with suppress(ImportError):  # AnsibleAWSModule says what is missing.
 
 def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Everything that was asked for. Raises RefusedError."""
-    asked, client = module.params, ec2.client(module)
+    asked, client = module.params, ec2.connected(module)
     prices, contents = asked["prices"].get(module.region, {}), asked["contents"]
     images = ec2.images(client)
     machine = ec2.machine(client, asked["name"]) if asked["name"] else None

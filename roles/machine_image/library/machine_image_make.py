@@ -124,7 +124,7 @@ def main() -> None:
     )
     prices = module.params["prices"].get(module.region, {})
     try:
-        image = make(ec2.client(module), module.params)
+        image = make(ec2.connected(module), module.params)
     except rules.RefusedError as refused:
         module.fail_json(msg=str(refused), exit_code=refused.code)
     except ClientError as refusal:

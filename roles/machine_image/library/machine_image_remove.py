@@ -39,7 +39,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked, prices = module.params, module.params["prices"].get(module.region, {})
-    client = ec2.client(module)
+    client = ec2.connected(module)
     try:
         images = ec2.images(client)
         gone = all(image["ImageId"] != asked["image"] for image in images)

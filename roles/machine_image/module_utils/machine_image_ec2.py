@@ -12,38 +12,38 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 UNSEEN = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"]
 
 
-def client(module: Any) -> Any:
+def connected(module: Any) -> Any:
     """A client that asks again for a minute, about."""
     again = AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20, catch_extra_error_codes=UNSEEN)
     return module.client("ec2", retry_decorator=again)
 
 
-def images(asked: Any) -> list[dict[str, Any]]:
+def images(client: Any) -> list[dict[str, Any]]:
     """The account's own images that have one of our tags, the newest first. Others' may have one too."""
     filters = [{"Name": "tag-key", "Values": [rules.CONTENTS, rules.BAKING]}]
-    found = asked.describe_images(Owners=["self"], Filters=filters, aws_retry=True)["Images"]
+    found = client.describe_images(Owners=["self"], Filters=filters, aws_retry=True)["Images"]
     return sorted(found, key=lambda image: str(image["CreationDate"]), reverse=True)
 
 
-def machine(asked: Any, name: str) -> dict[str, Any] | None:
+def machine(client: Any, name: str) -> dict[str, Any] | None:
     """The machine of this name, as long as it is not on its way out."""
     states = ["pending", "running", "stopping", "stopped"]
     filters = [{"Name": "tag:slipway", "Values": [name]}, {"Name": "instance-state-name", "Values": states}]
-    found = asked.describe_instances(Filters=filters, aws_retry=True)["Reservations"]
+    found = client.describe_instances(Filters=filters, aws_retry=True)["Reservations"]
     return next((dict(item) for each in found for item in each["Instances"]), None)
 
 
-def remove(asked: Any, image: Mapping[str, Any]) -> None:
+def remove(client: Any, image: Mapping[str, Any]) -> None:
     """Deregister an image, then delete its snapshots: in this order, for one that an image needs cannot be deleted."""
-    asked.deregister_image(ImageId=image["ImageId"], aws_retry=True)
+    client.deregister_image(ImageId=image["ImageId"], aws_retry=True)
     for snapshot in rules.snapshots(image):
-        asked.delete_snapshot(SnapshotId=snapshot, aws_retry=True)
+        client.delete_snapshot(SnapshotId=snapshot, aws_retry=True)
 
 
-def orphans(asked: Any, image_id: str) -> list[str]:
+def orphans(client: Any, image_id: str) -> list[str]:
     """The snapshots of an image of ours that was deregistered by a command that came no further."""
     filters = [{"Name": "tag-key", "Values": [rules.CONTENTS, rules.BAKING]}]
-    pages = asked.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
+    pages = client.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
     found = [each for page in pages for each in page["Snapshots"]]
     # CreateImage's own words: "Created by CreateImage(i-…) for ami-…".
     return [str(each["SnapshotId"]) for each in found if each.get("Description", "").split()[-1:] == [image_id]]
