@@ -10,6 +10,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
 
 #: An image that was just made may not be shown yet.
 UNSEEN = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable"]
+#: Of what has one of our tags, and others that begin like them.
+TAGGED = [{"Name": "tag-key", "Values": ["slipway-*"]}]
 
 
 def connected(module: Any) -> Any:
@@ -20,9 +22,8 @@ def connected(module: Any) -> Any:
 
 def images(client: Any) -> list[dict[str, Any]]:
     """The account's own images that have one of our tags, the newest first. Others' may have one too."""
-    filters = [{"Name": "tag-key", "Values": [rules.CONTENTS, rules.BAKING]}]
-    found = client.describe_images(Owners=["self"], Filters=filters, aws_retry=True)["Images"]
-    return sorted(found, key=lambda image: str(image["CreationDate"]), reverse=True)
+    found = client.describe_images(Owners=["self"], Filters=TAGGED, aws_retry=True)["Images"]
+    return sorted(filter(rules.is_ours, found), key=lambda image: str(image["CreationDate"]), reverse=True)
 
 
 def machine(client: Any, name: str) -> dict[str, Any] | None:
@@ -42,8 +43,7 @@ def remove(client: Any, image: Mapping[str, Any]) -> None:
 
 def orphans(client: Any, image_id: str) -> list[str]:
     """The snapshots of an image of ours that was deregistered by a command that came no further."""
-    filters = [{"Name": "tag-key", "Values": [rules.CONTENTS, rules.BAKING]}]
-    pages = client.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters)
-    found = [each for page in pages for each in page["Snapshots"]]
+    pages = client.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=TAGGED)
+    found = [each for page in pages for each in page["Snapshots"] if rules.is_ours(each)]
     # CreateImage's own words: "Created by CreateImage(i-…) for ami-…".
     return [str(each["SnapshotId"]) for each in found if each.get("Description", "").split()[-1:] == [image_id]]

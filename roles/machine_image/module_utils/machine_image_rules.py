@@ -35,6 +35,11 @@ def tags(item: Facts | None) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in (item or {}).get("Tags", [])}
 
 
+def is_ours(item: Facts) -> bool:
+    """Whether an image, or a snapshot, was made by this role."""
+    return CONTENTS in tags(item) or BAKING in tags(item)
+
+
 def check_own(machine: Facts | None, name: str) -> None:
     """Raise RefusedError if the machine of this name was not made for an image: it would be cleaned and removed."""
     if machine and MACHINE not in tags(machine):
