@@ -32,7 +32,7 @@ def bake(options: argparse.Namespace) -> Exit:
             lab.need(options)
         else:
             lab.start(progress)
-        _need_disks()
+        need_disks()
     result = plays.play("bake", "playbooks/bake.yml", options, arguments.variables(options), progress, check)
     if result.failure:
         return plays.failed(options, result, result.failure)
@@ -109,7 +109,7 @@ def _make(options: argparse.Namespace) -> str:
     return plays.command(words, "bake")
 
 
-def _need_disks() -> None:
+def need_disks() -> None:
     """Refuse a lab whose disks are only recorded: it would be found out when the machine is clean."""
     from lab import disks
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 
 from slipway import arguments, bake
-from slipway.model import RefusalError
+from slipway.model import Exit, RefusalError
 from tests.modules import load, read
 
 ec2_images = load("ec2_images")
@@ -201,3 +202,10 @@ def test_the_machine_is_another_one_than_the_users(words: list[str], name: str) 
 def test_one_thing_at_a_time() -> None:
     with pytest.raises(RefusalError, match="not allowed with"):
         arguments.parse(["bake", "--list", "--remove", "ami-0a1b2c3d"])
+
+
+def test_a_lab_without_real_disks_makes_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RefusalError, match="this needs root: loop devices and mounts are root's. Nothing was changed") as refused:
+        bake.need_disks()
+    assert refused.value.code is Exit.REFUSED
