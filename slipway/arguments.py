@@ -29,10 +29,12 @@ _RESIZE = {
 _RUN = {"on": "ec2_resize_type"}
 _DESTROY = {"instance": "ec2_instance_destroy_instance"}
 _OPEN = {"local_port": "tunnel_wanted_port"}
+_BAKE = {"type": "ec2_instance_type", "disk": "ec2_instance_disk_gib", "remove": "machine_image_removed"}
 _UP = {
     "type": "ec2_instance_type",
     "disk": "ec2_instance_disk_gib",
     "key_file": "ec2_instance_key_file",
+    "machine_image": "ec2_instance_machine_image",
     "services": "stack_services",
     "settings": "stack_jupyter_settings",
 }
@@ -84,12 +86,18 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options.words = list(argv)
     if "confirm" in options and "name" not in options:
         options.name = options.confirm
+    if options.command == "bake":
+        options.user_name = getattr(options, "name", None)
+        # A machine of its own, with a lock and a folder of its own.
+        options.name = f"{options.user_name or 'slipway'}-bake"
     return options
 
 
 def variables(options: argparse.Namespace) -> dict[str, Any]:
     """The role variables that the options set."""
-    return _found(options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN, "destroy": _DESTROY}.get(options.command, _UP))
+    return _found(
+        options, _COMMON | {"resize": _RESIZE, "run": _RUN, "open": _OPEN, "bake": _BAKE, "destroy": _DESTROY}.get(options.command, _UP)
+    )
 
 
 def common(options: argparse.Namespace) -> dict[str, Any]:
@@ -126,6 +134,12 @@ def parser() -> Parser:
     up.add_argument(
         "--services", type=words.several_of(*_BASE_SERVICES), help="comma-separated, of jupyter,redis,mongo,postgres (default: all)"
     )
+    up.add_argument(
+        "--machine-image",
+        type=words.IMAGE,
+        metavar="AMI",
+        help="the image that a new machine is made from (default: one that `bake` has made for this version, else the system's own)",
+    )
     up.add_argument("--key-file", type=words.FILE, help="a private SSH key of your own (default: one is made)")
     _add_settings(up)
     up.add_argument("--dry-run", action="store_true", help="tell what would change, and change nothing")
@@ -159,6 +173,7 @@ def parser() -> Parser:
     )
     resize.add_argument("--rollback", action="store_true", help="undo a resize that was left half-way")
     _add_lose_files(resize)
+    _add_bake(add)
     _add_projects(add)
     _add_memory(add)
     status = add("status", "show the instance, each service with its health and memory, and the URL")
@@ -199,6 +214,21 @@ def parser() -> Parser:
         help="down and reset remove its instances with their data; aws starts what AWS's own inventory needs to work against it",
     )
     return whole
+
+
+def _add_bake(add: Callable[[str, str], argparse.ArgumentParser]) -> None:
+    text = (
+        "make a machine image with the engine and the services' images, from which `up` makes machines in seconds; or list or remove such"
+    )
+    bake = add("bake", text)
+    bake.add_argument("--type", type=words.TYPE, help="instance type of the machine that it is made on (default: t2.micro)")
+    bake.add_argument(
+        "--disk", type=words.whole(1, 16384, " of GiB"), help="its disk in GiB, which machines then have at least (default: 20)"
+    )
+    bake.add_argument("--dry-run", action="store_true", help="tell what is left to do and what it costs, and change nothing")
+    instead = bake.add_mutually_exclusive_group()
+    instead.add_argument("--list", dest="listed", action="store_true", help="list the images of the account in this region")
+    instead.add_argument("--remove", type=words.IMAGE, metavar="AMI", help="remove this image with its snapshots; machines from it stay")
 
 
 def _add_lose_files(command: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from slipway import (
     advise,
     arguments,
+    bake,
     burst,
     lab,
     listing,
@@ -60,7 +61,7 @@ def _locked(options: argparse.Namespace) -> AbstractContextManager[object]:
     if options.command == "lab" and options.action != "status":
         of_lab = plays.lab_starting if options.action in ("up", "aws") else plays.lab_locked
         return of_lab(f"orchestrate.py lab {options.action}")
-    if (options.command in _CHANGING or "on" in options) and "dry_run" not in options:
+    if (options.command in _CHANGING or "on" in options) and "dry_run" not in options and "listed" not in options:
         return plays.locked(options, f"orchestrate.py {options.command}")
     return nullcontext()
 
@@ -222,9 +223,10 @@ def _unlock(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
-_CHANGING = ("up", "stop", "start", "open", "resize", "destroy", "unlock", "measure", *projects.CHANGING)
+_CHANGING = ("up", "bake", "stop", "start", "open", "resize", "destroy", "unlock", "measure", *projects.CHANGING)
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "up": _up,
+    "bake": bake.bake,
     "status": _status_command,
     "stop": pause.stop,
     "start": pause.start,

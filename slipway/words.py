@@ -173,6 +173,7 @@ PROJECT_NAME = Kind(
     _project_name,
 )
 INSTANCE = name("i-[0-9a-f]{8}([0-9a-f]{9})?", "an instance's id, i-0a1b2c3d4e5f60718 for one")
+IMAGE = name("ami-[0-9a-f]{8}([0-9a-f]{9})?", "a machine image's id, ami-0a1b2c3d4e5f60718 for one")
 REGION = name("[a-z0-9]{1,20}(-[a-z0-9]{1,20}){1,4}", "an AWS region, us-east-1 for one")
 SERVICE = name("[a-z][a-z0-9-]{0,29}", "a service's name, which `status` shows")
 #: As Docker has them.

@@ -35,7 +35,7 @@ sys.path.insert(0, str(PROJECT))
 
 from slipway import lock  # the project is no installed package
 
-READING = ("advise.yml", "find.yml", "runs.yml", "status.yml")
+READING = ("advise.yml", "find.yml", "list.yml", "runs.yml", "status.yml")
 #: The first ends the lock of another command; the others only start the lab, or open a tunnel, which is of this computer. They take it on
 #: this computer alone: the way to a machine does not wait for the end of another computer's command.
 HERE_ALONE = ("unlock.yml", "lab.yml", "open.yml")

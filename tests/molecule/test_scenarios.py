@@ -8,7 +8,7 @@ from tests.conftest import PROJECT, Checkout
 
 SCENARIOS = sorted(path.parent.name for path in (PROJECT / "molecule").glob("*/molecule.yml"))
 #: The roles that every machine of the other tests has been through, and all roles once more with other values.
-LONG = {"docker", "ec2_instance", "ec2_resize", "flipped-defaults", "project", "tunnel"}
+LONG = {"docker", "ec2_instance", "ec2_resize", "flipped-defaults", "machine_image", "project", "tunnel"}
 
 
 def marks(name: str) -> list[pytest.MarkDecorator]:

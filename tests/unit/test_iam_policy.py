@@ -20,7 +20,6 @@ MODULES = {
     "ec2:DescribeKeyPairs": "ec2_key",
     "ec2:ImportKeyPair": "ec2_key",
     "ec2:RevokeSecurityGroupIngress": "ec2_security_group",
-    "ec2:TerminateInstances": "ec2_instance",
     "ec2:UpdateSecurityGroupRuleDescriptionsIngress": "ec2_security_group",
 }
 
@@ -37,6 +36,7 @@ def written() -> set[str]:
     for path in [
         *PROJECT.glob("roles/ec2_*/library/*.py"),
         *PROJECT.glob("roles/ec2_*/module_utils/*.py"),
+        *PROJECT.glob("roles/machine_image/*/*.py"),
         PROJECT / "slipway" / "keeper.py",
     ]:
         for call in CALL.finditer(path.read_text()):

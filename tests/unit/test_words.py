@@ -68,7 +68,7 @@ NO_NUMBER = NO_NAME | {
 }
 REFUSED = {"number": NO_NUMBER, "name": NO_NAME, "text": NONE_TAKES, "free": {}}
 #: One of these is legal for each kind.
-LEGAL = ["lab", "slipway", "us-east-1", "t2.micro", "redis", "1", "5000", "SVC", "worker=2", "a=1", "a: 1", "i-0a1b2c3d"]
+LEGAL = ["lab", "slipway", "us-east-1", "t2.micro", "redis", "1", "5000", "SVC", "worker=2", "a=1", "a: 1", "i-0a1b2c3d", "ami-0a1b2c3d"]
 #: Those that may be given several times, as README.md says ("once for each").
 REPEATED = {("run", "-p"), ("run", "-r"), ("run", "-y"), ("remove", "--volume")}
 

@@ -18,6 +18,8 @@ options:
   disk_gib: {type: int, description: The root disk of a new instance in GiB.}
   image_name: {type: str, description: Pattern of the image's name.}
   image_owners: {type: list, elements: str, description: Accounts whose images are trusted.}
+  image_contents: {type: str, default: '', description: "An own image with this in its tag C(slipway-contents) goes before."}
+  machine_image: {type: str, default: '', description: The id of the image to take, whatever others there are.}
   ssh_cidrs: {type: list, elements: str, description: Networks to be let in, checked for their form only.}
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}
   ssh_open_to_all: {type: bool, default: false, description: Whether 0.0.0.0/0 may be one of them.}
@@ -36,7 +38,8 @@ memory_mib: {type: int, returned: always, description: Memory of its type, or of
 fit: {type: str, returned: always, description: "The smallest type of the instance's family with C(fit_mib), not below its own, or none."}
 ending: {type: bool, returned: always, description: Whether an instance of that name is on its way out.}
 region: {type: str, returned: always, description: The region that was asked.}
-image: {type: dict, returned: when there is no instance, description: The newest image.}
+image: {type: dict, returned: when there is no instance, description: The image that a new instance is made from.}
+image_baked: {type: bool, returned: when there is no instance, description: "Whether it is an own one, with I(image_contents)."}
 key_pair: {type: dict, returned: always, description: The key pair named C(slipway-NAME), or none.}
 key_trouble: {type: str, returned: always, description: 'C(missing) if no key is at I(key_path), C(other) if another one is; else empty.'}
 key_path: {type: str, returned: always, description: The private key that was looked at.}
@@ -57,6 +60,7 @@ from typing import Any, NoReturn
 
 from ansible.module_utils import ec2_lock, ec2_once
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
+from ansible.module_utils.ec2_images import CONTENTS, ImageError, baked, check_named, least_gib
 from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, profiles, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -195,11 +199,37 @@ class Look:
             self.refuse(
                 "ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {newest['Name']} is {newest['Architecture']}."
             )
-        root = next(item for item in newest["BlockDeviceMappings"] if item["DeviceName"] == newest["RootDeviceName"])
-        least = root["Ebs"]["VolumeSize"]
+        least = least_gib(newest)
         if self.module.params["disk_gib"] < least:
             self.refuse("ec2_instance_disk_gib", self.module.params["disk_gib"], f"The image {newest['Name']} needs at least {least} GiB.")
         return newest
+
+    def named_image(self, architectures: list[str]) -> dict[str, Any]:
+        """The image that was named, if a machine can be made from it."""
+        wanted = self.module.params["machine_image"]
+        try:
+            found = self.client.describe_images(ImageIds=[wanted], aws_retry=True)["Images"]
+        except ClientError as refusal:
+            if not ec2_lock.code(refusal).startswith("InvalidAMIID."):
+                raise
+            found = []
+        if not found:
+            self.refuse("ec2_instance_machine_image", wanted, "This region has no such image that you may use. Images are of one region.")
+        try:
+            check_named(found[0], self.module.params["instance_type"], architectures, self.module.params["disk_gib"])
+        except ImageError as wrong:
+            self.refuse(*wrong.args)
+        return dict(found[0])
+
+    def baked_image(self, architectures: list[str]) -> dict[str, Any] | None:
+        """The account's own image of these contents. Another account's may have the same tag, and is not asked for."""
+        contents = self.module.params["image_contents"]
+        if not contents:
+            return None
+        filters = ansible_dict_to_boto3_filter_list({f"tag:{CONTENTS}": contents, "state": "available"})
+        own = self.client.describe_images(Filters=filters, Owners=["self"], aws_retry=True)["Images"]
+        found = baked(own, contents, architectures, self.module.params["disk_gib"])
+        return None if found is None else dict(found)
 
     def check_offered(self, wanted: str) -> None:
         """Refuse a type that no zone of this region offers. EC2 chooses the zone."""
@@ -257,7 +287,13 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         module.warn(warning)
     if instance is None and module.params["image_name"]:
         asked.check_offered(wanted)
-        result["image"] = asked.image(facts["ProcessorInfo"]["SupportedArchitectures"])
+        architectures = facts["ProcessorInfo"]["SupportedArchitectures"]
+        own = None if module.params["machine_image"] else asked.baked_image(architectures)
+        result["image_baked"] = own is not None
+        if module.params["machine_image"]:
+            result["image"] = asked.named_image(architectures)
+        else:
+            result["image"] = own or asked.image(architectures)
     return result
 
 
@@ -281,6 +317,8 @@ def main() -> None:
             "disk_gib": {"type": "int", "default": 20},
             "image_name": {"type": "str"},
             "image_owners": {"type": "list", "elements": "str", "default": []},
+            "image_contents": {"type": "str", "default": ""},
+            "machine_image": {"type": "str", "default": ""},
             "ssh_cidrs": {"type": "list", "elements": "str", "default": []},
             "fit_mib": {"type": "int", "default": 0},
             "ssh_open_to_all": {"type": "bool", "default": False},
