@@ -128,19 +128,23 @@ def test_a_container_gets_no_token_but_by_two_hops(host: Booted) -> None:
 
 
 def test_a_machine_from_an_image_of_another_boots_as_itself(host: Booted) -> None:
+    # An image without a reboot has what was written to the disk.
+    host.ssh("sync")
     image = host.ec2.create_image(InstanceId=host.id, Name="as-itself", NoReboot=True)["ImageId"]
     host.ec2.get_waiter("image_available").wait(ImageIds=[image], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     other = copy.copy(host)
     other.id = host.launch(ImageId=image)["InstanceId"]
-    # Its disk has what the first one's cloud-init did.
-    assert other.ssh("cloud-init status --wait >/dev/null; cat /var/lib/ran", seconds=60) == "run\nrun\n"
-    key = "cat /etc/ssh/ssh_host_ed25519_key.pub"
-    assert other.ssh(key) != host.ssh(key)
-    assert other.ssh(key).split()[1] in host.ec2.get_console_output(InstanceId=other.id)["Output"]
-    assert other.shown("meta-data/instance-id") == other.id
-    host.ec2.terminate_instances(InstanceIds=[other.id])
-    other.until("terminated")
-    host.ec2.deregister_image(ImageId=image)
+    try:
+        # Its disk has what the first one's cloud-init did.
+        assert other.ssh("cloud-init status --wait >/dev/null; cat /var/lib/ran", seconds=60) == "run\nrun\n"
+        key = "cat /etc/ssh/ssh_host_ed25519_key.pub"
+        assert other.ssh(key) != host.ssh(key)
+        assert other.ssh(key).split()[1] in host.ec2.get_console_output(InstanceId=other.id)["Output"]
+        assert other.shown("meta-data/instance-id") == other.id
+    finally:
+        host.ec2.terminate_instances(InstanceIds=[other.id])
+        other.until("terminated")
+        host.ec2.deregister_image(ImageId=image)
 
 
 def test_a_reboot_from_inside_comes_back(host: Booted) -> None:
