@@ -102,7 +102,7 @@ def _started(client: docker.DockerClient, lab: Lab, image: str) -> Container:
     inner = vpc_network(lab)
     # A start may have been cut off between the two networks.
     if inner not in container.attrs["NetworkSettings"]["Networks"]:
-        client.networks.get(inner).connect(container, ipv4_address=str(lab.vpc_cidr[-7]))
+        client.networks.get(inner).connect(container, ipv4_address=lab.internet_ip)
     container.start()
     return container
 

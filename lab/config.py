@@ -64,6 +64,10 @@ class Lab:
         return str(self.vpc_cidr[-7])
 
     @property
+    def internet_ip(self) -> str:
+        return str(self.vpc_cidr[-8])
+
+    @property
     def log_file(self) -> Path:
         return self.root / "api.log"
 

@@ -98,3 +98,8 @@ def test_the_variables_are_awss_own_but_for_the_digests() -> None:
     found = aws.variables("AB12", {service: f"sha256:{service}" for service in own})
     pinned = {service: f"{image.partition('@')[0]}@sha256:{service}" for service, image in own.items()}
     assert found == {"stack_images": pinned, "docker_apt_key_fingerprint": "AB12"}
+
+
+def test_each_service_of_a_lab_has_an_address_of_its_own(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    assert len({lab.registry_ip, lab.metadata_ip, lab.internet_ip}) == 3

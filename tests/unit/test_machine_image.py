@@ -206,6 +206,6 @@ def test_one_thing_at_a_time() -> None:
 
 def test_a_lab_without_real_disks_makes_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(RefusalError, match="this needs root: loop devices and mounts are root's. Nothing was changed") as refused:
+    with pytest.raises(RefusalError, match=r"this needs root: loop devices and mounts are root's\. Nothing was changed") as refused:
         bake.need_disks()
     assert refused.value.code is Exit.REFUSED
