@@ -52,6 +52,7 @@ bench: .venv/.dev ## timings of a machine that is up, as ratios
 	@$(BIN)/python bench/commands.py
 	@$(BIN)/python bench/resize.py
 	@$(BIN)/python bench/queue_of_jobs.py
+	@$(BIN)/python bench/new_machine.py
 
 chaos: .venv/.dev ## a resize, ended at 12 points by 4 signals, two at a time; CHAOS=5 for every fifth
 	@$(BIN)/python tools/chaos
