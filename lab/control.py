@@ -18,7 +18,6 @@ from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
 from lab import certificates, config, disks, engine, images, metadata, networks, process
 from lab.config import LABEL, PROJECT, REGISTRY, BadInputError, Lab, LabError
-from lab.disks import Disks
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
 from lab.networks import Networks, NetworksError
@@ -88,6 +87,7 @@ def down(report: Report = print) -> None:
     with engine.alone(report):
         client = engine.connect(report)
     _remove(client, lab)
+    disks.clear(lab, report)
     _inventory_file().unlink(missing_ok=True)
     shutil.rmtree(lab.root, ignore_errors=True)
     report("the lab is gone; its images stay, for the next start")
@@ -101,8 +101,6 @@ def _remove(client: docker.DockerClient, lab: Lab) -> None:
         volume.remove(force=True)
     for network in client.networks.list(filters=mine):
         network.remove()
-    if not disks.lacking():
-        Disks(lab).clear()
 
 
 def status() -> Status:

@@ -11,6 +11,7 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +24,27 @@ from lab.engine import Report, apt_install
 
 #: Of root's, and none of a checkout: it outlives one, and takes as much room as all hosts have written.
 STORE = Path("/var/lib/slipway-lab")
-_POOL, _POOL_FILE, _BASES = STORE / "pool", STORE / "pool.img", STORE / "pool" / "bases"
+_POOL, _POOL_FILE, _BASES, _FILLING = STORE / "pool", STORE / "pool.img", STORE / "pool" / "bases", STORE / "filling"
 _GIB = 1024**3
 #: What an AMI's root has at least, as Debian's and Canonical's do.
 BASE_GIB = 8
 #: A file that shares blocks is read and written, past the cache, in whole blocks of XFS: its device has sectors of that size.
 _SECTOR = 4096
+_GONE_SECONDS = 10
 #: linux/fs.h: FICLONE. xfs_fs.h: XFS_IOC_GOINGDOWN, and its flag for a filesystem that ends without even its log.
 _FICLONE, _GOINGDOWN, _NOLOGFLUSH = 0x40049409, 0x8004587D, 2
+
+
+def clear(lab: Lab, report: Report) -> None:
+    """Remove all disks of a lab, whose hosts are gone. After a restart of this computer the pool is opened for it."""
+    if os.geteuid() != 0 or not _POOL_FILE.exists():
+        return
+    try:
+        _open_pool()
+    except LabError as failure:
+        report(f"The lab's disks stay in {_POOL_FILE}: {failure}")
+    else:
+        Disks(lab).clear()
 
 
 def lacking() -> str:
@@ -93,6 +107,7 @@ def _make_base(client: docker.DockerClient, host_image: str, report: Report) -> 
     report("making the disk that hosts begin with")
     _BASES.mkdir(exist_ok=True)
     scratch = target.with_suffix(".part")
+    _forget_half(scratch)
     with scratch.open("wb") as stream:
         stream.truncate(BASE_GIB * _GIB)
     _make_xfs(scratch)
@@ -112,17 +127,27 @@ def _make_base(client: docker.DockerClient, host_image: str, report: Report) -> 
     scratch.rename(target)
 
 
+def _forget_half(scratch: Path) -> None:
+    """Let go of a disk whose filling was killed: it would be mounted still, under the new one."""
+    while _mounted(_FILLING):
+        _run("umount", str(_FILLING))
+    while device := _attached(scratch):
+        _run("losetup", "--detach", device)
+    scratch.unlink(missing_ok=True)
+
+
 @contextmanager
 def _filled(file: Path) -> Iterator[Path]:
     """Mount a disk for as long as it is filled; all that was written is on it afterwards."""
-    root = STORE / "filling"
-    root.mkdir(mode=0o700, exist_ok=True)
-    device = _attached(file) or _attach(file)
-    _run("mount", "-t", "xfs", "-o", "noatime", device, str(root))
+    _FILLING.mkdir(mode=0o700, exist_ok=True)
+    device = _attach(file)
     try:
-        yield root
+        _run("mount", "-t", "xfs", "-o", "noatime", device, str(_FILLING))
+        try:
+            yield _FILLING
+        finally:
+            _run("umount", str(_FILLING))
     finally:
-        _run("umount", str(root))
         _let_go(device)
 
 
@@ -235,8 +260,11 @@ def _make_xfs(file: Path) -> None:
 
 
 def _let_go(device: str) -> None:
-    """Take a block device away; one that the kernel itself takes away, with the last that has it open, is as good as gone."""
+    """Take a block device away, and wait until it is: the namespace of a host that has just ended may hold its filesystem for a moment."""
     subprocess.run(["losetup", "--detach", device], capture_output=True)
+    deadline = time.monotonic() + _GONE_SECONDS
+    while Path("/sys/block", Path(device).name, "loop").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _mounted(place: Path) -> str | None:

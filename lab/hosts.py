@@ -144,7 +144,9 @@ class Hosts:
         """End the host at once, as a power cut does: nothing in it is asked, and what was not written to its disk is lost."""
         if self._disks:
             self._disks.lose_power(instance_id)
-        self._get(instance_id).kill()
+        container = self._get(instance_id)
+        container.kill()
+        container.wait(timeout=_STOP_SECONDS)
         self._unmount(instance_id)
 
     def plug(self, instance_id: str, disk: str, node: str) -> None:

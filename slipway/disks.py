@@ -22,6 +22,6 @@ def line(disk: Mapping[str, Any], start: str) -> str:
     return (
         f"Disk      full: {room} at {disk['folder']}. For that, stores refuse what they are to write, or end. Nothing that they have "
         "confirmed is lost.\n"
-        "          Make room on the machine (`docker system df` shows what images take), or make the disk larger.\n"
+        "          Make room on the machine (`docker system df` shows what images take), or make the disk larger (README, known limits).\n"
         f"          Then: {start}"
     )

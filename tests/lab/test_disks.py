@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import docker
 import pytest
 from botocore.exceptions import ClientError
 
-from lab import process
+from lab import disks, process
 from lab.hosts import INSTANCE_LABEL
 from tests.conftest import Checkout
 
@@ -236,3 +237,14 @@ def test_disks_and_snapshots_outlive_the_api(machine: Machine) -> None:
     assert machine.lab.orchestrate("lab", "up").returncode == 0
     volume = machine.ec2.create_volume(SnapshotId=snapshot, AvailabilityZone="us-east-1a")["VolumeId"]
     assert machine.ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"] == 13
+
+
+def test_a_first_disk_whose_filling_was_killed_is_let_go_of(machine: Machine) -> None:
+    scratch = disks.STORE / "pool" / "bases" / "killed.part"
+    scratch.write_bytes(b"")
+    os.truncate(scratch, GIB)
+    disks._make_xfs(scratch)
+    disks._FILLING.mkdir(exist_ok=True)
+    subprocess.run(["mount", "-o", "loop", scratch, disks._FILLING], check=True)
+    disks._forget_half(scratch)
+    assert (disks._mounted(disks._FILLING), disks._attached(scratch), scratch.exists()) == (None, None, False)
