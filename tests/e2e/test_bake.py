@@ -30,7 +30,8 @@ set -u
 needles=$(cat)
 grep --recursive --devices=skip --text --fixed-strings --files-with-matches --no-messages --file=<(printf '%s\n' "$needles") /mnt
 [ ! -s /mnt/etc/machine-id ] || echo machine-id
-for kind in 'etc/ssh/ssh_host_*' 'home/*/.ssh/*' 'root/.ssh/*' 'var/log/journal/*' 'var/lib/cloud/[!s]*' 'var/lib/cloud/seed/*' 'var/lib/dhcp/*' 'tmp/*' \
+for kind in 'etc/ssh/ssh_host_*' 'home/*/.ssh/*' 'root/.ssh/*' 'var/log/journal/*' 'var/lib/cloud/[!s]*' 'var/lib/cloud/seed/*' \
+    'var/lib/dhcp/*' 'tmp/*' \
     'var/lib/docker/containers/*' 'var/lib/docker/volumes/*' var/lib/docker/engine-id etc/docker/key.json etc/slipway \
     'home/*/.bash_history' 'root/.bash_history' 'home/*/.ansible' 'root/.ansible' home/ubuntu/slipway; do
     ls -d /mnt/$kind 2> /dev/null
@@ -78,7 +79,7 @@ def baked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baked]:
         command = interruptions.begin(lab, ["bake", "--disk", "10"], interruptions.task("Send what cleans it"))
         machine = instances(lab)["slipway-bake"]
         folder = lab.path / ".slipway" / "lab" / "machines" / "slipway-bake"
-        own = [path.read_text() for path in sorted(folder.glob("*key*")) + [folder / "known_hosts"]]
+        own = [path.read_text() for path in [*sorted(folder.glob("*key*")), folder / "known_hosts"]]
         before = "\n".join([in_host(lab, machine, IDENTITY), *own])
         # It goes on until the machine is marked.
         interruptions.Command(lab, command, frozenset(), 0).until(interruptions.task("Make the image"))
