@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,8 @@ def bake(options: argparse.Namespace) -> Exit:
         need_disks()
     result = plays.play("bake", "playbooks/bake.yml", options, arguments.variables(options), progress, check)
     if result.failure:
+        if not check and result.published.get("machine_image_step") not in (None, "done"):
+            print(left(options), file=sys.stderr)
         return plays.failed(options, result, result.failure)
     published = result.published
     document = {
@@ -50,6 +53,12 @@ def bake(options: argparse.Namespace) -> Exit:
     return Exit.DONE
 
 
+def left(options: argparse.Namespace) -> str:
+    """What an image that was not finished may have left, and the way out of it."""
+    end = plays.command(options, "destroy")
+    return f"The machine {options.name}, on which it is made, costs as long as it is there. `bake` again finishes and removes it; or: {end}"
+
+
 def text(document: Mapping[str, Any], check: bool) -> str:
     """Render what `bake` did for people."""
     if document["step"] == "done":
@@ -58,7 +67,10 @@ def text(document: Mapping[str, Any], check: bool) -> str:
         return f"No image of this version is there: {_LEFT[document['step']]}. Nothing was changed."
     else:
         first = f"Made in {document['seconds']:.0f} s; its machine was removed."
-    return f"{first}\n{line(document['image'])}\nup and deploy make new machines in {document['region']} from it."
+    return (
+        f"{first}\n{line(document['image'])}\n"
+        f"up and deploy make new machines with {document['image']['gib']} GiB of disk or more in {document['region']} from it."
+    )
 
 
 def line(image: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from typing import Any
 
@@ -209,3 +210,23 @@ def test_a_lab_without_real_disks_makes_no_image(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RefusalError, match=r"this needs root: loop devices and mounts are root's\. Nothing was changed") as refused:
         bake.need_disks()
     assert refused.value.code is Exit.REFUSED
+
+
+@pytest.mark.parametrize("state", ["running", "stopping", "stopped"])
+def test_a_machine_whose_cleaning_was_interrupted_is_removed(state: str) -> None:
+    # It may be clean, half clean or not begun: `bake` was killed between the mark and the end of its connection.
+    assert machine_image_rules.step(machine(state, "cleaning"), [], NOW) == ("make", True)
+
+
+@pytest.mark.parametrize(("disk", "wanted"), [(0, "done"), (20, "done"), (50, "done"), (10, "make")])
+def test_an_image_of_a_larger_disk_is_none_of_this_version(disk: int, wanted: str) -> None:
+    assert machine_image_rules.step(None, [image()], NOW, disk) == (wanted, False)
+
+
+def test_which_machines_are_made_from_it_and_what_a_failure_leaves_are_said() -> None:
+    told = {"id": "ami-1", "created": "2026-05-01T10:00:00", "state": "current", "gib": 50, "usd_per_month": 2.5}
+    done = bake.text({"step": "made", "seconds": 61.0, "image": told, "region": "us-east-1"}, check=False)
+    assert "machines with 50 GiB of disk or more in us-east-1" in done
+    options = argparse.Namespace(target="lab", name="mine-bake")
+    assert "The machine mine-bake" in bake.left(options)
+    assert "python orchestrate.py destroy --name mine-bake" in bake.left(options)

@@ -11,7 +11,7 @@ options:
   name: {type: str, default: "", description: The machine on which an image is made. Empty asks for images alone.}
   contents: {type: str, required: true, description: The name of the contents that an image of this version has.}
   type: {type: str, default: "", description: The type of that machine, for its price.}
-  disk_gib: {type: int, default: 0, description: Its disk in GiB.}
+  disk_gib: {type: int, default: 0, description: Its disk in GiB. An image of a larger disk is not taken for one of this version.}
   minutes: {type: int, default: 0, description: How long it is needed, about.}
   prices: {type: dict, default: {}, description: Prices by region.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
@@ -46,8 +46,8 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     images = ec2.images(client)
     machine = ec2.machine(client, asked["name"]) if asked["name"] else None
     rules.check_own(machine, asked["name"])
-    step, scrap = rules.step(machine, images, contents)
-    whole = rules.current(images, contents)
+    step, scrap = rules.step(machine, images, contents, asked["disk_gib"])
+    whole = rules.current(images, contents, asked["disk_gib"])
     return {
         "step": step,
         "scrap": scrap,

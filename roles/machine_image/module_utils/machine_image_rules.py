@@ -1,8 +1,9 @@
 """What is left to do until there is a machine image of these contents, and what images are worth. Facts as EC2 describes them in.
 
-The machine that an image is made from is used for that alone. It has the tag `slipway-bake`: "made" until its cleaning begins, from then
-on the contents' name. Its cleaning ends with a halt from within, which EC2 tells from every other end; so a stopped machine is known to be
-clean, or is removed. The image has the tag `slipway-baking` until all is done, then `slipway-contents`: only by this one `up` takes it.
+The machine that an image is made from is used for that alone. Its tag `slipway-bake` is "made", then "cleaning" until nothing keeps its
+cleaning from its end, then the contents' name. Its cleaning ends with a halt from within, which EC2 tells from every other end; so a
+stopped machine with the contents' name is known to be clean, and any other one is removed. The image has the tag `slipway-baking` until
+all is done, then `slipway-contents`: only by this one `up` takes it.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ def check_own(machine: Facts | None, name: str) -> None:
         )
 
 
-def step(machine: Facts | None, images: Sequence[Facts], contents: str) -> tuple[str, bool]:
-    """What is left to do, one of STEPS, and whether the machine that is there has to be removed before it."""
-    if current(images, contents):
+def step(machine: Facts | None, images: Sequence[Facts], contents: str, disk_gib: int = 0) -> tuple[str, bool]:
+    """What is left to do until there is an image for disks of this size, one of STEPS, and whether the machine that is there has to be
+    removed before it."""
+    if current(images, contents, disk_gib):
         return "done", False
     if unfinished(images, contents):
         return "wait", False
@@ -69,9 +71,10 @@ def step(machine: Facts | None, images: Sequence[Facts], contents: str) -> tuple
     return ("image", False) if state == "stopped" and halted else ("make", True)
 
 
-def current(images: Sequence[Facts], contents: str) -> Facts | None:
-    """The newest whole image of these contents."""
-    found = [image for image in images if tags(image).get(CONTENTS) == contents and image["State"] == "available"]
+def current(images: Sequence[Facts], contents: str, disk_gib: int = 0) -> Facts | None:
+    """The newest whole image of these contents, from which a machine with such a disk can be made; 0, of any size."""
+    whole = [image for image in images if tags(image).get(CONTENTS) == contents and image["State"] == "available"]
+    found = [image for image in whole if disk_gib == 0 or gib(image) <= disk_gib]
     return max(found, key=lambda image: str(image["CreationDate"]), default=None)
 
 
