@@ -30,16 +30,14 @@ class HasDisks:
     block_device_mapping: Any
     ec2_backend: Any
     _state: InstanceState
+    #: Starts its host, which is halted.
+    start_host: Callable[[], None]
     #: Whether the host is halted while the instance counts as running: for an image of it, or another root.
     halted = False
     #: The tasks that replace its root, which EC2 lists.
     replacements: Sequence[Any] = ()
     #: The snapshot that its first root was made from.
     first_snapshot: str | None = None
-
-    def start_host(self) -> None:
-        """Start its host, which is halted."""
-        raise NotImplementedError
 
     @property
     def root_disk(self) -> str | None:

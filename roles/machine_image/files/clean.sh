@@ -2,6 +2,7 @@
 # Run as root, as a unit of its own, on a machine of which an image is made. It takes away whatever is of this machine alone, then halts it:
 # a machine that was not halted from within was not cleaned to the end. What a new machine needs of it is made at its first boot.
 set -eu
+# Where `|| true` stands: not each system has all of these units, and the machine halts, or not, by the lines without it.
 # The connection that started it has an answer to bring back.
 sleep 2
 systemctl stop ssh.service ssh.socket 2> /dev/null || true
