@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 import yaml
 
 from tests.conftest import PROJECT
-from tests.modules import load
+from tests.modules import load, read
 
 first = load("ec2_first_key")
+module = read("roles", "ec2_instance", "library", "ec2_first_key.py")
+SCRIPT = (PROJECT / "roles" / "ec2_instance" / "files" / "own_host_keys.sh").read_text()
 ONCE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc1ZPQkbOMwI8XbQ6n2m2mAnmE1bSSFV9ufO4hO2rCk"
 OWN = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwn"
 RSA = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7"
@@ -43,7 +46,7 @@ def test_the_fingerprint_is_openssh_s(key: Path) -> None:
 
 
 def test_the_script_of_the_host_knows_the_user_data_by_its_mark() -> None:
-    assert f'MARK = b"{first.MARK}"' in (PROJECT / "roles" / "ec2_instance" / "files" / "own_host_keys.sh").read_text()
+    assert f'MARK = b"{first.MARK}"' in SCRIPT
 
 
 @pytest.mark.parametrize(
@@ -83,3 +86,27 @@ def test_what_is_known_of_an_instance() -> None:
 )
 def test_a_stranger_is_told_from_a_host_that_is_not_up_yet(said: str, stranger: bool) -> None:
     assert first.is_stranger(said) is stranger
+
+
+def test_a_connection_that_says_nothing_more_does_not_keep_the_next_one_out(tmp_path: Path) -> None:
+    # The computer that lost its network: no end of the connection comes. The script waits a second here, and on a host longer.
+    waits_less = re.sub(r"(timeout) [0-9]+", r"\1 1", SCRIPT)
+    script = waits_less.replace("/etc/ssh", str(tmp_path)).replace("/run/", f"{tmp_path}/")
+    for kind in ("rsa", "ecdsa", "ed25519"):
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(tmp_path / f"ssh_host_{kind}_key")], check=True)
+    command, pipe = ["sh", "-c", script, "sh", ONCE], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as silent:
+        assert silent.stdout
+        assert "end\n" in iter(silent.stdout.readline, "")
+        try:
+            assert silent.wait(20) != 0
+        finally:
+            silent.kill()
+    after = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=pipe, text=True, timeout=20)
+    assert after.stdout.endswith("end\n")
+
+
+def test_the_script_of_the_host_has_the_time_to_end_by_itself() -> None:
+    waits = [int(seconds) for seconds in re.findall(r"timeout ([0-9]+)", SCRIPT)]
+    assert len(waits) == 3
+    assert sum(waits) < module.LONGEST

@@ -41,8 +41,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ec2_first_key import WrongAnswerError, fingerprint, is_stranger, known, own_keys, plain
 
 PAUSE_SECONDS = 1
-#: Seconds that the host may take for what it does over the connection.
-LONGEST = 120
+#: Seconds that the host may take for what it does over the connection: more than its script waits, so that it can end by itself.
+LONGEST = 180
 
 
 class StrangerError(Exception):
