@@ -53,6 +53,7 @@ def restore() -> None:
 def believe_hosts(moving: bool = False) -> None:
     """Take over what became of the hosts outside of the lab. `moving` ones too: those between two states, if no other thread moves them."""
     before = [(instance, instance._state, instance._state.name) for instance in everyone()]
+    rebooting = set(World.rebooting)
     running = World.hosts.running()
     for instance, state, name in before:
         # The lab replaces a state, moto changes its name: neither happened while the hosts were looked at.
@@ -60,21 +61,25 @@ def believe_hosts(moving: bool = False) -> None:
             continue
         if name == "terminated" or (name not in ("running", "stopped") and not moving):
             continue
-        if instance.halted and not moving:
+        if (instance.halted or instance.id in rebooting) and not moving:
             continue
-        instance.halted = False
+        # A halt for an image, say, ends as one from inside does.
+        by_the_lab, instance.halted = instance.halted or name != "running", False
         if instance.id not in running:
             log.warning("%s has lost its host: terminated", instance.id)
             instance._state = copy.copy(TERMINATED)
         elif running[instance.id]:
             instance._state = copy.copy(RUNNING)
-        elif name != "stopped" and World.hosts.ended(instance.id) == REBOOTED:
+        elif name != "stopped" and (code := World.hosts.ended(instance.id)) == REBOOTED:
             instance._state = copy.copy(RUNNING)
             instance.reboot()
+        elif name != "stopped" and code == HALTED and not by_the_lab:
+            instance.ended_inside(HALTED, again=False)
         elif name != "stopped":
             # moto's own stop, which takes the public address back.
             Instance.stop(instance)
             instance._state = copy.copy(STOPPED)
+            World.hosts.unmount(instance.id)
     save()
 
 
