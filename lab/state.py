@@ -14,6 +14,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceState
 
+from lab import machine_images, root_volumes
 from lab.config import write_private
 from lab.world import World
 
@@ -46,6 +47,8 @@ def restore() -> None:
         kept = pickle.loads(World.lab.state_file.read_bytes())  # noqa: S301
         for region, backend in kept["regions"].items():
             ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
+            machine_images.give_up(backend)
+            root_volumes.give_up(backend)
         World.launched.update(kept["launched"])
     believe_hosts(moving=True)
 

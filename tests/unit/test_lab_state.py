@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import copy
+import math
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from lab import state
+from lab import root_volumes, state
+from lab.machine_images import LabAmi
+from lab.rules import RefusalError
 
 KILLED = 137
 
@@ -21,6 +26,13 @@ class Stopped(SimpleNamespace):
 
     def reboot(self) -> None:
         self.did.append("reboots")
+
+
+class Backend(SimpleNamespace):
+    """A region as it is read back from the state."""
+
+    def all_instances(self) -> list[Any]:
+        return list(self.instances)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +58,46 @@ def test_a_host_that_the_lab_reboots_is_left_alone(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(state.World, "rebooting", {"i-1"})
     state.believe_hosts()
     assert (instance.did, instance._state.name) == ([], "running")
+
+
+def test_what_an_earlier_process_was_making_has_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    images = [kept(LabAmi, ready=ready, _state="available") for ready in (math.inf, 1.0)]
+    tasks = [root_volumes.Task("i-1", "snap-1", "", False, state=now) for now in ("pending", "in-progress", "succeeded")]
+    amis = dict(enumerate([*images, SimpleNamespace(state="available")]))
+    before = Backend(amis=amis, instances=[SimpleNamespace(replacements=tasks), SimpleNamespace()])
+    (tmp_path / "state").write_bytes(pickle.dumps({"regions": {"us-east-1": before}, "launched": {}}))
+    backends: dict[str, dict[str, Any]] = {state.DEFAULT_ACCOUNT_ID: {}}
+    monkeypatch.setattr(state, "ec2_backends", backends)
+    monkeypatch.setattr(state, "believe_hosts", lambda moving: None)
+    monkeypatch.setattr(state.World, "lab", SimpleNamespace(state_file=tmp_path / "state"), raising=False)
+    state.restore()
+    backend = backends[state.DEFAULT_ACCOUNT_ID]["us-east-1"]
+    tasks = backend.instances[0].replacements
+    assert [image.state for image in backend.amis.values()] == ["failed", "available", "available"]
+    assert [task.state for task in tasks] == ["failed-detached", "failed-detached", "succeeded"]
+    assert [bool(task.complete) for task in tasks] == [True, True, False]
+
+
+def test_a_root_that_is_too_large_is_refused_and_makes_no_task() -> None:
+    block = SimpleNamespace(volume_id="vol-1")
+    instance = SimpleNamespace(
+        id="i-1", replacements=(), first_snapshot="snap-1", root_device_name="/dev/sda1", block_device_mapping={"/dev/sda1": block}
+    )
+    backend: Any = SimpleNamespace(
+        get_instance=lambda _: instance,
+        get_volume=lambda name: SimpleNamespace(id=name, size=8),
+        get_snapshot=lambda name: SimpleNamespace(id=name, volume_size=9),
+    )
+    with pytest.raises(RefusalError, match="is larger than"):
+        root_volumes.create({"InstanceId": "i-1"}, backend)
+    assert instance.replacements == ()
+
+
+def kept(kind: type, **fields: Any) -> Any:
+    """An object as it is read back from the state."""
+    made = object.__new__(kind)
+    vars(made).update(fields)
+    return made
 
 
 def found(monkeypatch: pytest.MonkeyPatch, before: str, code: int) -> Any:
