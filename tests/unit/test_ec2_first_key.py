@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible.module_utils import basic
 
 from tests.conftest import PROJECT
 from tests.modules import load, read
@@ -104,6 +106,21 @@ def test_a_connection_that_says_nothing_more_does_not_keep_the_next_one_out(tmp_
             silent.kill()
     after = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=pipe, text=True, timeout=20)
     assert after.stdout.endswith("end\n")
+
+
+@pytest.mark.parametrize("content", ["", "no key\n", "ssh-ed25519\n"])
+def test_a_public_half_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    (tmp_path / "first_host_key.pub").write_text(content)
+    given = {"instance_id": "i-1", "name": "new", "state_dir": str(tmp_path), "script": "/none"}
+    monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode())
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+    with pytest.raises(SystemExit):
+        module.main()
+    said = json.loads(capsys.readouterr().out)
+    assert said["exit_code"] == 4
+    assert said["msg"].endswith(f"ssh-keygen -y -f {tmp_path}/first_host_key > {tmp_path}/first_host_key.pub")
 
 
 def test_the_script_of_the_host_has_the_time_to_end_by_itself() -> None:

@@ -181,6 +181,12 @@ def main() -> None:
     except FileNotFoundError:
         # Another command has just finished it.
         module.exit_json(changed=False)
+    except WrongAnswerError as wrong:
+        first = shlex.quote(f"{module.params['state_dir']}/first_host_key")
+        module.fail_json(
+            msg=f"{first}.pub: {wrong} Make it again from its other half: ssh-keygen -y -f {first} > {first}.pub",
+            exit_code=4,
+        )
     if fingerprint(machine.once) != module.params["fingerprint"]:
         machine.forget()
         module.exit_json(changed=False)
