@@ -15,7 +15,7 @@ from tests.conftest import PROJECT
 from tests.modules import load, read
 
 first = load("ec2_first_key")
-module = read("roles", "ec2_instance", "library", "ec2_first_key.py")
+module, consoles = (read("roles", "ec2_instance", "library", f"{name}.py") for name in ("ec2_first_key", "ec2_host_keys"))
 SCRIPT = (PROJECT / "roles" / "ec2_instance" / "files" / "own_host_keys.sh").read_text()
 ONCE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJc1ZPQkbOMwI8XbQ6n2m2mAnmE1bSSFV9ufO4hO2rCk"
 OWN = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwnwn"
@@ -121,6 +121,14 @@ def test_a_public_half_that_cannot_be_read_is_named(
     said = json.loads(capsys.readouterr().out)
     assert said["exit_code"] == 4
     assert said["msg"].endswith(f"ssh-keygen -y -f {tmp_path}/first_host_key > {tmp_path}/first_host_key.pub")
+
+
+@pytest.mark.parametrize("launched_with_one", [False, True])
+def test_a_console_without_keys(launched_with_one: bool) -> None:
+    asked = {"instance_id": "i-1", "path": "/known_hosts", "timeout": 600, "first_key": launched_with_one}
+    said = consoles.missing(asked)
+    assert ("type `up` there" in said) is launched_with_one
+    assert said.lower().endswith("compare its key by other means and add it to /known_hosts under the name i-1.")
 
 
 def test_the_script_of_the_host_has_the_time_to_end_by_itself() -> None:
