@@ -135,7 +135,7 @@ class Hosts:
     def stop(self, instance_id: str) -> None:
         """Halt the host in order: systemd stops its services, the engine its containers."""
         self._get(instance_id).stop(timeout=_STOP_SECONDS)
-        self._unmount(instance_id)
+        self.unmount(instance_id)
 
     def reboot(self, instance_id: str) -> None:
         self._get(instance_id).restart(timeout=_STOP_SECONDS)
@@ -147,7 +147,7 @@ class Hosts:
         container = self._get(instance_id)
         container.kill()
         container.wait(timeout=_STOP_SECONDS)
-        self._unmount(instance_id)
+        self.unmount(instance_id)
 
     def plug(self, instance_id: str, disk: str, node: str) -> None:
         """Show a disk to a running host as a block device of this name."""
@@ -182,7 +182,12 @@ class Hosts:
                 find.get(name).remove(force=True)
             except docker.errors.NotFound:
                 continue
-        self._unmount(instance_id)
+        self.unmount(instance_id)
+
+    def unmount(self, instance_id: str) -> None:
+        """Let go of the root of a host that has ended, if that is a real disk."""
+        if self._disks:
+            self._disks.unmount(instance_id)
 
     def ended(self, instance_id: str) -> int | None:
         """How the host's first process ended; none if it runs, or is gone."""
@@ -216,10 +221,6 @@ class Hosts:
         if self._disks is None:
             raise LabError(f"The lab has no real disks: {disks.lacking()}.")
         return self._disks
-
-    def _unmount(self, instance_id: str) -> None:
-        if self._disks:
-            self._disks.unmount(instance_id)
 
     def _volume(self, instance_id: str) -> str:
         return f"{self._lab.id}-{instance_id}-docker"

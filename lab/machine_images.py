@@ -118,6 +118,13 @@ def create(params: Params, backend: EC2Backend) -> str:
     return image.id
 
 
+def give_up(backend: EC2Backend) -> None:
+    """End what an earlier process was making: no one makes it any more."""
+    for image in backend.amis.values():
+        if isinstance(image, LabAmi) and image.ready == math.inf:
+            image.ready, image.state = 0.0, "failed"
+
+
 def register(params: Params, backend: EC2Backend) -> str:
     """RegisterImage from a snapshot of a root disk; returns the image's id."""
     mappings = _mappings(params)

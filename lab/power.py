@@ -30,9 +30,10 @@ def _watch(client: docker.DockerClient) -> None:
                 since = time.time()
                 facts = event["Actor"]["Attributes"]
                 _ended(str(facts.get(INSTANCE_LABEL)), int(facts["exitCode"]))
-        except (docker.errors.DockerException, OSError, ValueError):
-            # The engine is being restarted; what it did to hosts meanwhile is `believe_hosts`' to find.
-            log.info("the engine's events broke off")
+        except Exception:
+            # The engine is being restarted, say; what it did to hosts meanwhile is `believe_hosts`' to find. Without this thread
+            # no later end would be seen, so it outlives whatever an event or the connection does.
+            log.exception("the engine's events broke off")
         time.sleep(1)
 
 

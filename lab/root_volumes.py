@@ -49,10 +49,10 @@ def create(params: Params, backend: EC2Backend) -> str:
     image = params.get("ImageId", "")
     named = backend.describe_images(ami_ids=[image])[0].ebs_snapshot.id if image else params.get("SnapshotId", "")
     snapshot = backend.get_snapshot(named or instance.first_snapshot)
-    task = Task(instance.id, params.get("SnapshotId", ""), image, params.get("DeleteReplacedRootVolume") == "true")
-    instance.replacements = (*instance.replacements, task)
     if snapshot.volume_size > old.size:
         raise RefusalError("InvalidParameterValue", f"The snapshot {snapshot.id} is larger than the volume {old.id}.")
+    task = Task(instance.id, params.get("SnapshotId", ""), image, params.get("DeleteReplacedRootVolume") == "true")
+    instance.replacements = (*instance.replacements, task)
 
     def replace() -> None:
         task.state = "in-progress"
@@ -71,6 +71,14 @@ def create(params: Params, backend: EC2Backend) -> str:
     first = task.xml()
     instance.with_still_disks(replace, failed, halt=True)
     return f"<replaceRootVolumeTask>{first}</replaceRootVolumeTask>"
+
+
+def give_up(backend: EC2Backend) -> None:
+    """End what an earlier process was replacing: no one does it any more."""
+    for instance in backend.all_instances():
+        for task in getattr(instance, "replacements", ()):
+            if task.state in ("pending", "in-progress"):
+                task.state, task.complete = "failed-detached", _now()
 
 
 def describe(params: Params, backend: EC2Backend) -> str:

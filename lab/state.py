@@ -14,6 +14,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceState
 
+from lab import machine_images, root_volumes
 from lab.config import write_private
 from lab.world import World
 
@@ -46,6 +47,8 @@ def restore() -> None:
         kept = pickle.loads(World.lab.state_file.read_bytes())  # noqa: S301
         for region, backend in kept["regions"].items():
             ec2_backends[DEFAULT_ACCOUNT_ID][region] = backend
+            machine_images.give_up(backend)
+            root_volumes.give_up(backend)
         World.launched.update(kept["launched"])
     believe_hosts(moving=True)
 
@@ -53,6 +56,7 @@ def restore() -> None:
 def believe_hosts(moving: bool = False) -> None:
     """Take over what became of the hosts outside of the lab. `moving` ones too: those between two states, if no other thread moves them."""
     before = [(instance, instance._state, instance._state.name) for instance in everyone()]
+    rebooting = set(World.rebooting)
     running = World.hosts.running()
     for instance, state, name in before:
         # The lab replaces a state, moto changes its name: neither happened while the hosts were looked at.
@@ -60,21 +64,25 @@ def believe_hosts(moving: bool = False) -> None:
             continue
         if name == "terminated" or (name not in ("running", "stopped") and not moving):
             continue
-        if instance.halted and not moving:
+        if (instance.halted or instance.id in rebooting) and not moving:
             continue
-        instance.halted = False
+        # A halt for an image, say, ends as one from inside does.
+        by_the_lab, instance.halted = instance.halted or name != "running", False
         if instance.id not in running:
             log.warning("%s has lost its host: terminated", instance.id)
             instance._state = copy.copy(TERMINATED)
         elif running[instance.id]:
             instance._state = copy.copy(RUNNING)
-        elif name != "stopped" and World.hosts.ended(instance.id) == REBOOTED:
+        elif name != "stopped" and (code := World.hosts.ended(instance.id)) == REBOOTED:
             instance._state = copy.copy(RUNNING)
             instance.reboot()
+        elif name != "stopped" and code == HALTED and not by_the_lab:
+            instance.ended_inside(HALTED, again=False)
         elif name != "stopped":
             # moto's own stop, which takes the public address back.
             Instance.stop(instance)
             instance._state = copy.copy(STOPPED)
+            World.hosts.unmount(instance.id)
     save()
 
 

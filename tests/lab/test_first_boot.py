@@ -204,7 +204,7 @@ def test_a_shutdown_while_the_api_is_away_is_found(lab: Checkout, host: Booted) 
     docker.from_env().containers.get(f"{lab.lab.id}-{host.id}").wait(timeout=60)
     started = lab.orchestrate("lab", "up")
     assert started.returncode == 0, started.stderr
-    assert host.facts()["State"]["Name"] == "stopped"
+    ended(host, "stopped")
     host.ec2.start_instances(InstanceIds=[host.id])
     host.until("running")
 

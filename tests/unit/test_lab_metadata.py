@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -122,6 +124,25 @@ def test_a_token_ends(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> N
     later = service.time.monotonic() + 61
     monkeypatch.setattr(service.time, "monotonic", lambda: later)
     assert ask(service, "/latest/meta-data/instance-id", **mine)[0] == 401
+
+
+def test_hosts_that_boot_at_once_lose_no_token(module: ModuleType) -> None:
+    tokens = module.Tokens()
+
+    def boot(number: int) -> list[tuple[str, str]]:
+        address = f"127.0.1.{number}"
+        return [(address, tokens.new(address, "60")[0]) for _ in range(100)]
+
+    before = sys.getswitchinterval()
+    # Between any two steps of one thread are steps of another.
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            given = [each for some in pool.map(boot, range(8)) for each in some]
+    finally:
+        sys.setswitchinterval(before)
+    for address, token in given:
+        tokens.check(address, token, required=True)
 
 
 def test_the_options_of_the_instance(service: ModuleType) -> None:

@@ -16,6 +16,7 @@ import json
 import secrets
 import socket
 import struct
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,15 +44,17 @@ class Tokens:
 
     def __init__(self) -> None:
         self._given: dict[str, tuple[str, float]] = {}
+        self._changing = threading.Lock()
 
     def new(self, address: str, life: str | None) -> tuple[str, int]:
         """A token and its seconds. Raises RefusalError if the time is missing, no number, or not 1 to 21600."""
         if life is None or not life.isdecimal() or not 1 <= int(life) <= LONGEST_SECONDS:
             raise RefusalError(400, "Bad Request")
         now = time.monotonic()
-        self._given = {each: kept for each, kept in self._given.items() if kept[1] > now}
         token = secrets.token_urlsafe(40)
-        self._given[token] = (address, now + int(life))
+        with self._changing:
+            kept = {each: given for each, given in self._given.items() if given[1] > now}
+            self._given = kept | {token: (address, now + int(life))}
         return token, int(life)
 
     def check(self, address: str, token: str | None, required: bool) -> None:

@@ -1,9 +1,10 @@
 # Run as root on a new machine, over the first connection. $1: the public half of the key that it was launched with.
 # Names the keys that the machine made for itself, and serves them once "pinned" comes on the standard input. Ended anywhere, it is run again.
+# Each wait has a limit: the connection of a computer that lost its network ends here after hours, and the next one waits for the lock.
 set -eu
 once=$1 own=/etc/ssh/slipway-own here=/etc/ssh/ssh_host_ed25519_key
 exec 9> /run/slipway-host-keys.lock
-flock 9
+flock --timeout 30 9
 if [ ! -d "$own" ] && [ "$(cut -d ' ' -f 1,2 "$here.pub")" = "$once" ]; then
     rm -rf "$own.part"
     mkdir -m 0700 "$own.part"
@@ -18,7 +19,7 @@ from=/etc/ssh
 echo keys
 cut -d ' ' -f 1,2 "$from"/ssh_host_rsa_key.pub "$from"/ssh_host_ecdsa_key.pub "$from"/ssh_host_ed25519_key.pub
 echo end
-read -r answer
+answer=$(timeout 60 head -n 1)
 [ "$answer" = pinned ]
 if [ -d "$own" ]; then
     # The one by which it is seen whether this was done comes last.
@@ -33,12 +34,8 @@ if [ -d "$own" ]; then
 fi
 # sshd reads its keys as it starts. Connections that are open go on.
 systemctl restart ssh
-tries=0
-until ssh-keyscan -T 2 -t ed25519 127.0.0.1 2> /dev/null | grep --quiet --fixed-strings "$(cut -d ' ' -f 2 "$here.pub")"; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 100 ]
-    sleep 0.1
-done
+served='until ssh-keyscan -T 2 -t ed25519 127.0.0.1 2> /dev/null | grep --quiet --fixed-strings "$1"; do sleep 0.1; done'
+timeout 40 sh -c "$served" sh "$(cut -d ' ' -f 2 "$here.pub")"
 # cloud-init fetches the user data at each boot, and keeps copies of them.
 forget=/var/lib/cloud/scripts/per-boot/slipway-forget-first-host-key
 mkdir -p "${forget%/*}"

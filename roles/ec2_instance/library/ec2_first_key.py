@@ -41,8 +41,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.ec2_first_key import WrongAnswerError, fingerprint, is_stranger, known, own_keys, plain
 
 PAUSE_SECONDS = 1
-#: Seconds that the host may take for what it does over the connection.
-LONGEST = 120
+#: Seconds that the host may take for what it does over the connection: more than its script waits, so that it can end by itself.
+LONGEST = 180
 
 
 class StrangerError(Exception):
@@ -181,6 +181,12 @@ def main() -> None:
     except FileNotFoundError:
         # Another command has just finished it.
         module.exit_json(changed=False)
+    except WrongAnswerError as wrong:
+        first = shlex.quote(f"{module.params['state_dir']}/first_host_key")
+        module.fail_json(
+            msg=f"{first}.pub: {wrong} Make it again from its other half: ssh-keygen -y -f {first} > {first}.pub",
+            exit_code=4,
+        )
     if fingerprint(machine.once) != module.params["fingerprint"]:
         machine.forget()
         module.exit_json(changed=False)

@@ -13,6 +13,10 @@ description:
 options:
   instance_id: {type: str, required: true, description: The instance, under whose id the keys are written.}
   path: {type: path, required: true, description: The known_hosts file. Made with mode 0600.}
+  first_key:
+    type: bool
+    default: false
+    description: Whether it was launched with a key for the first connection. Until that is made, the console shows none.
   timeout: {type: int, default: 600, description: Seconds to wait for the console. EC2 shows it some minutes after the first boot.}
 extends_documentation_fragment: [amazon.aws.common.modules, amazon.aws.region.modules, amazon.aws.boto3]
 """
@@ -26,6 +30,7 @@ import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.amazon.aws.plugins.module_utils.retries import AWSRetry
@@ -45,12 +50,24 @@ def shown(console: str) -> list[str]:
     return sorted(set(KEY.findall(block[1]))) if block else []
 
 
+def missing(asked: dict[str, Any]) -> str:
+    """What to do if the console has shown no key, in words."""
+    instance, path = asked["instance_id"], asked["path"]
+    there = "If another computer made it, they are shown when its first `up` has ended: type `up` there. Otherwise c"
+    return (
+        f"The console of {instance} showed no SSH host key within {asked['timeout']} s, and without one nobody can tell whether it is the "
+        f"host that answers. {there if asked['first_key'] else 'C'}ompare its key by other means and add it to {path} under the name "
+        f"{instance}."
+    )
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleAWSModule(
         argument_spec={
             "instance_id": {"type": "str", "required": True},
             "path": {"type": "path", "required": True},
+            "first_key": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 600},
         },
         supports_check_mode=True,
@@ -69,11 +86,7 @@ def main() -> None:
         if keys:
             break
         if time.monotonic() > deadline:
-            module.fail_json(
-                msg=f"The console of {instance} showed no SSH host key within {module.params['timeout']} s, and without one nobody can "
-                f"tell whether it is the host that answers. Compare its key by other means and add it to {path} under the name {instance}.",
-                exit_code=5,
-            )
+            module.fail_json(msg=missing(module.params), exit_code=5)
         time.sleep(PAUSE_SECONDS)
     scratch = path.with_name(f".{path.name}.new")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
