@@ -17,10 +17,10 @@ import pytest
 from tests import kernels
 from tests.conftest import Checkout
 from tests.e2e.faults.power import acknowledged, lost
-from tests.e2e.support.interruptions import begin, end, kill_alone, started, task
+from tests.e2e.support.interruptions import begin, end, kill_alone, request, started
 from tests.e2e.support.machines import described, instance, marks
 from tests.e2e.support.refusals import changes
-from tests.e2e.support.stop_points import DOWN, START, STOP
+from tests.e2e.support.stop_points import START, STOP
 
 pytestmark = pytest.mark.xdist_group("machine")
 
@@ -203,9 +203,13 @@ def test_killed_anywhere_a_command_finishes(
 @pytest.mark.long
 def test_others_wait_for_a_stop(night: Night) -> None:
     written = night.written()
+    # However slow this computer is: by then it has nothing left to do but to wait, for longer than all these commands take.
+    night.fault(instance=instance(night), does="hang on stop", seconds=120)
     command = started(night, ["stop"])
-    command.until(task(DOWN))
+    command.until(request("StopInstances"))
     for words in (["up"], ["start"], ["open"], ["destroy", "slipway"], ["resize", "t2.large"], ["lab", "down", "--yes"]):
+        # Without it `destroy` and `lab down` would do what they say.
+        assert command.process.poll() is None
         second = night.orchestrate(*words)
         assert second.returncode == 3, second.stderr
         assert "orchestrate.py stop (process" in second.stderr
