@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from slipway import pause
 from slipway.model import Result
+from tests.conftest import PROJECT
 from tests.modules import load, read
 
 rules: Any = load("ec2_resize_rules")
 facts: Any = load("ec2_resize_facts")
 at_work: Any = load("stack_at_work")
 paused: Any = load("stack_paused")
+engine: Any = load("stack_engine")
 back: Any = read("roles", "stack", "library", "stack_back.py")
+down: Any = read("roles", "stack", "library", "stack_down.py")
 
 PRICES = {"gp3_gib_month": 0.08, "ipv4_hour": 0.005, "types": {"t2.micro": 0.0116}}
 
@@ -269,3 +281,98 @@ def test_what_stop_says(was: str, check: bool, first: str, state: str) -> None:
         "Not seen  mongo",
         "Start it, with all that ran: python orchestrate.py start",
     ]
+
+
+class _Failing(BaseHTTPRequestHandler):
+    """An engine with one container, which it cannot stop."""
+
+    def do_GET(self) -> None:
+        labels = {"com.docker.compose.project": "survey", "com.docker.compose.service": "jupyter"}
+        item = {"Id": "c1", "State": "running", "Status": "Up 2 hours (healthy)", "Labels": labels, "Names": ["/c1"], "Mounts": [], "Ports": []}
+        self._answer(200, json.dumps([item]).encode())
+
+    def do_POST(self) -> None:
+        words = self.path.partition("?")[0].split("/")
+        self.server.told.append(words[-1])  # type: ignore[attr-defined]
+        self._answer(500 if words[-1] == "stop" else 204, b"")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def address_string(self) -> str:
+        return "here"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What the engine was told to do."""
+    monkeypatch.setattr(engine, "SOCKET", str(tmp_path / "engine"))
+    with socketserver.ThreadingUnixStreamServer(engine.SOCKET, _Failing) as server:
+        server.told = []  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.told  # type: ignore[attr-defined]
+        server.shutdown()
+
+
+@pytest.mark.parametrize(("fingerprints", "pause", "after"), [(False, True, ["stop"]), (False, False, ["stop", "start"])])
+def test_a_stop_that_fails_again_brings_nothing_back_that_would_write_after_its_fingerprints(
+    tmp_path: Path, told: list[str], fingerprints: bool, pause: bool, after: list[str]
+) -> None:
+    stack = {"name": "survey", "prefix": "survey.", "early": [], "directory": str(tmp_path)}
+    asked = {"fingerprints": fingerprints, "pause": pause, "rest": False, "wait_seconds": 1}
+    with pytest.raises(OSError, match="500"):
+        down.down(asked, [stack])
+    assert told == after
+    # What ran is still known.
+    assert paused.found([tmp_path]) == ([{**stack, "ran": ["jupyter"]}] if pause else [])
+
+
+def test_stores_of_which_it_is_not_known_that_they_rested_since_are_not_compared() -> None:
+    said = back.stores([], {"redis": "3 keys"}, 1)
+    assert (said["different"], said["known"], said["changed"]) == ([], False, False)
+
+
+def compared(tmp_path: Path, *words: str, **given: Any) -> str:
+    """What the role says of a machine that was started, without an AWS that it could ask."""
+    given = {"ec2_resize_instance_id": "i-1", "ansible_python_interpreter": sys.executable, **given}
+    role = {"ansible.builtin.include_role": {"name": "ec2_resize", "tasks_from": "started"}, "vars": given}
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": [role]}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    words = ("-i", "localhost,", "-c", "local", str(tmp_path / "play.yml"), *words)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment |= {"ANSIBLE_SHOW_CUSTOM_STATS": "1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    command = [Path(sys.executable).parent / "ansible-playbook", *words]
+    return subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("after", "comparable", "said"),
+    [
+        ({"redis": "3 keys"}, True, ""),
+        ({"redis": "4 keys"}, True, "redis: before 3 keys, after 4 keys"),
+        ({}, True, "redis: before 3 keys, after nothing could be read"),
+        # Nothing is known of what ran before.
+        ({}, False, ""),
+    ],
+)
+def test_a_difference_is_told_before_the_marks_go(tmp_path: Path, after: dict[str, str], comparable: bool, said: str) -> None:
+    known = {"ec2_resize_known_fingerprints": {"redis": "3 keys"}, "ec2_resize_fingerprints_after": after}
+    shown = compared(tmp_path, **known, ec2_resize_comparable=comparable)
+    # No region: the marks stay.
+    assert "TASK [ec2_resize : Take the fingerprints" in shown
+    assert "failed=1" in shown
+    before, _, _ = shown.partition("TASK [ec2_resize : Take the fingerprints")
+    assert ("These hold something else" in before) == bool(said)
+    assert said in before
+
+
+def test_a_rehearsal_of_a_start_has_compared_nothing(tmp_path: Path) -> None:
+    shown = compared(tmp_path, "--check", ec2_resize_known_fingerprints={"redis": "3 keys"})
+    assert "failed=0" in shown
+    assert "compared" not in shown
