@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from slipway import pause
-from slipway.model import Result
+from slipway.model import Exit, Failure, Result
 from tests.conftest import PROJECT
 from tests.modules import load, read
 
@@ -376,3 +376,30 @@ def test_a_rehearsal_of_a_start_has_compared_nothing(tmp_path: Path) -> None:
     shown = compared(tmp_path, "--check", ec2_resize_known_fingerprints={"redis": "3 keys"})
     assert "failed=0" in shown
     assert "compared" not in shown
+
+
+RUNNING = {"id": "i-1", "state": "running"}
+
+
+@pytest.mark.parametrize(
+    ("host", "task", "instance", "region", "said"),
+    [
+        # The engine does not start, or the disk is full.
+        ("i-1", "docker : Start the engine", RUNNING, None, "aws ec2 stop-instances --instance-ids i-1. "),
+        ("i-1", "Take the fingerprints", RUNNING, "eu-west-1", "aws ec2 stop-instances --region eu-west-1 --instance-ids i-1. "),
+        ("i-1", f"stack : {pause.AT_WORK}", RUNNING, None, None),
+        ("localhost", "Check that no burst was left unfinished", RUNNING, None, None),
+        ("i-1", "Take the fingerprints", RUNNING | {"state": "stopped"}, None, None),
+        ("", "", None, None, None),
+    ],
+)
+def test_what_stops_a_machine_of_which_nothing_can_be_brought_down(
+    host: str, task: str, instance: dict[str, Any] | None, region: str | None, said: str | None
+) -> None:
+    text = pause.way_out(Failure(task=task, host=host, reason="", code=Exit.REFUSED), instance, region)
+    assert (said in text and "compares nothing" in text) if said else text == ""
+
+
+def test_the_refusal_of_what_is_at_work_has_its_name() -> None:
+    names = [task["name"] for task in yaml.safe_load((PROJECT / "roles/stack/tasks/at_work_refusal.yml").read_text())]
+    assert pause.AT_WORK in names
