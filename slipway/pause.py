@@ -28,7 +28,8 @@ def stop(options: argparse.Namespace) -> Exit:
             print(words, file=sys.stderr)
         return code
     document = stop_document(options.target, plays.name(options), result, check)
-    print(render.as_json(document) if options.json else stop_text(document, check, plays.command(options, "start")))
+    stop_it = {each: plays.command(argparse.Namespace(**{**vars(options), "name": each}), "stop") for each in document["beside"]}
+    print(render.as_json(document) if options.json else stop_text(document, check, plays.command(options, "start"), stop_it))
     return Exit.DONE
 
 
@@ -97,14 +98,15 @@ def stop_document(target: str, name: str, result: Result, check: bool) -> dict[s
         "changed": result.changed,
         "fingerprints": done["fingerprints"],
         "unread": done["unread"],
+        "beside": done["beside"],
         "price": done["costs"],
         "cost": done["line"],
         "seconds": result.seconds,
     }
 
 
-def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
-    """Render it for people."""
+def stop_text(document: Mapping[str, Any], check: bool, start_with: str, stop_it: Mapping[str, str]) -> str:
+    """Render it for people, with the commands that start it, and that stop each machine beside it."""
     name, was = document["name"], document["was"]
     if was == "stopped":
         first = f"The machine {name} ({document['instance']}) is stopped already: nothing was changed."
@@ -116,4 +118,5 @@ def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
     width = max([9, *map(len, document["fingerprints"])])
     lines += [f"  {store:<{width}} {said}" for store, said in sorted(document["fingerprints"].items())]
     lines += [f"Not seen  {each}" for each in document["unread"]]
+    lines += [f"Runs on   {each}, and costs what it did. Stop it: {words}" for each, words in stop_it.items()]
     return "\n".join([*lines, f"Start it, with all that ran: {start_with}"])

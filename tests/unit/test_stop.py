@@ -135,6 +135,17 @@ def test_what_cannot_be_brought_down_in_order(instance: dict[str, Any], said: st
     assert wrong.value.code == 3
 
 
+@pytest.mark.parametrize(
+    ("names", "beside"),
+    [
+        ([], []),
+        (["slipway", "slipway-store", "slipway-bake", "slipwaystore", "other-slipway-store"], ["slipway-bake", "slipway-store"]),
+    ],
+)
+def test_which_machines_go_on_costing_beside_it(names: list[str], beside: list[str]) -> None:
+    assert rules.beside("slipway", names) == beside
+
+
 LENT, MINE = {"PublicIp": "198.51.100.1", "IpOwnerId": "amazon"}, {"PublicIp": "198.51.100.2", "IpOwnerId": "123456789012"}
 
 
@@ -269,16 +280,19 @@ def test_what_the_list_of_containers_says_of_health(status: str, health: str) ->
 )
 def test_what_stop_says(was: str, check: bool, first: str, state: str) -> None:
     found = rules.costs(PRICES, "t2.micro", 20)
-    done = {"was": was, "fingerprints": {"survey.redis": "3 keys"}, "unread": ["mongo"], "costs": found, "line": rules.stopped_line(found)}
+    done = {"was": was, "fingerprints": {"survey.redis": "3 keys"}, "unread": ["mongo"], "costs": found, "beside": ["slipway-store"]}
+    done["line"] = rules.stopped_line(found)
     result = Result(failure=None, changed=2, seconds=10.4, published={"stop": done, "instance": {"id": "i-1"}}, log=Path("log"))
     document = pause.stop_document("lab", "slipway", result, check)
     assert (document["state"], document["price"]["stopped"]["per_month"]) == (state, 1.6)
-    lines = pause.stop_text(document, check, "python orchestrate.py start").splitlines()
+    beside = {"slipway-store": "python orchestrate.py stop --name slipway-store"}
+    lines = pause.stop_text(document, check, "python orchestrate.py start", beside).splitlines()
     assert lines == [
         first,
         "Price     1.60 USD per month while it is stopped, for 20 GiB of disk; it has no public address until it is started",
         "  survey.redis 3 keys",
         "Not seen  mongo",
+        "Runs on   slipway-store, and costs what it did. Stop it: python orchestrate.py stop --name slipway-store",
         "Start it, with all that ran: python orchestrate.py start",
     ]
 

@@ -27,6 +27,7 @@ stopped_line: {type: str, returned: always, description: What it costs while it 
 state: {type: str, returned: always, description: The instance's state; empty if it is not made yet.}
 fingerprints: {type: dict, returned: always, description: "Those that its tags have, by store."}
 since: {type: str, returned: always, description: "When a `stop` was begun whose end is not known to have come; empty if there is none."}
+beside: {type: list, returned: always, description: "With I(stop): names of machines that belong to this one, and run."}
 """
 
 from contextlib import suppress
@@ -36,6 +37,7 @@ from ansible.module_utils import ec2_resize_facts as facts
 from ansible.module_utils.ec2_resize_rules import (
     STOP,
     WrongError,
+    beside,
     check_reached,
     check_stop,
     costs,
@@ -74,7 +76,7 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Everything that was asked for. Raises WrongError."""
     asked, prices = module.params, module.params["prices"].get(module.region, {})
     if not asked["instance_id"]:
-        return told(costs(prices, asked["type"], asked["disk_gib"]), state="", fingerprints={}, since="")
+        return told(costs(prices, asked["type"], asked["disk_gib"]), state="", fingerprints={}, since="", beside=[])
     client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
     instance = facts.described(client, asked["instance_id"])
     state, tags = instance["State"]["Name"], facts.tags(instance)
@@ -82,7 +84,8 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
         check(client, instance)
     found = costs(prices, instance["InstanceType"], facts.disks_gib(client, instance), facts.elastic_ips(instance))
     known = known_fingerprints(tags)[0] if STOP in tags else {}
-    return told(found, state=state, fingerprints=known, since=tags.get(STOP, ""))
+    others = beside(tags.get("slipway", ""), facts.running(client)) if asked["stop"] else []
+    return told(found, state=state, fingerprints=known, since=tags.get(STOP, ""), beside=others)
 
 
 def main() -> None:

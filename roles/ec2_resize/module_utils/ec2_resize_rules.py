@@ -89,6 +89,11 @@ def check_reached(instance: Facts) -> None:
         raise WrongError(f"{name} has no public address, so its services cannot be brought down by SSH. Nothing was changed.")
 
 
+def beside(name: str, names: Sequence[str]) -> list[str]:
+    """Those of the machines that belong to the one of this name, as that of a project's store does: they cost what they did."""
+    return sorted({each for each in names if each.startswith(f"{name}-")})
+
+
 def check_instance(instance: Facts, attributes: Facts) -> None:
     """Raise WrongError where this instance cannot be resized at all. `attributes` are DescribeInstanceAttribute's, by name."""
     check_stop(instance, attributes)
