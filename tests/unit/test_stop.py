@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -144,6 +145,22 @@ def test_what_cannot_be_brought_down_in_order(instance: dict[str, Any], said: st
 )
 def test_which_machines_go_on_costing_beside_it(names: list[str], beside: list[str]) -> None:
     assert rules.beside("slipway", names) == beside
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ({"InstanceType": "t2.micro", "InstanceStorageSupported": False}, None),
+        (
+            {"InstanceType": "m5d.large", "InstanceStorageSupported": True, "InstanceStorageInfo": {"TotalSizeInGB": 75}},
+            "m5d.large has 75 GB of instance store, and a stop erases it",
+        ),
+    ],
+)
+def test_what_a_stop_erases(kind: dict[str, Any], said: str | None) -> None:
+    told = list(rules.stop_caveats(kind))
+    assert len(told) == bool(said)
+    assert not said or said in told[0]
 
 
 LENT, MINE = {"PublicIp": "198.51.100.1", "IpOwnerId": "amazon"}, {"PublicIp": "198.51.100.2", "IpOwnerId": "123456789012"}
@@ -417,3 +434,15 @@ def test_what_stops_a_machine_of_which_nothing_can_be_brought_down(
 def test_the_refusal_of_what_is_at_work_has_its_name() -> None:
     names = [task["name"] for task in yaml.safe_load((PROJECT / "roles/stack/tasks/at_work_refusal.yml").read_text())]
     assert pause.AT_WORK in names
+
+
+@pytest.mark.parametrize(
+    ("machines", "asked"),
+    # One that is stopped changes nothing, whatever was left on it.
+    [([], ["stop_preflight"]), (["i-1"], ["burst_refusal", "halfway_refusal", "stop_preflight", "wait"])],
+)
+def test_what_is_asked_before_a_stop(machines: list[str], asked: list[str]) -> None:
+    play = yaml.safe_load((PROJECT / "playbooks/stop.yml").read_text())[1]
+    task = play["tasks"][0]
+    wanted = jinja2.Environment().compile_expression(task["when"])  # noqa: S701
+    assert [step["tasks"] for step in task["loop"] if wanted(step=step, groups={"machine": machines})] == asked

@@ -9,7 +9,8 @@ short_description: Look at what an instance costs, what it keeps in its tags, an
 description:
   - Changes nothing. Of an instance that is there it asks EC2 for its type, its volumes and its addresses; without one it takes what it is
     given, and makes no call.
-  - With I(stop) fails with C(exit_code) 3 if the instance cannot be stopped, or these credentials may not stop it.
+  - With I(stop) fails with C(exit_code) 3 if the instance cannot be stopped, or these credentials may not stop it; and warns of what the
+    stop erases.
 options:
   instance_id: {type: str, default: "", description: The instance; empty if it is not made yet.}
   type: {type: str, default: "", description: The type of one that is not made yet.}
@@ -43,6 +44,7 @@ from ansible.module_utils.ec2_resize_rules import (
     costs,
     known_fingerprints,
     running_line,
+    stop_caveats,
     stopped_line,
 )
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -82,6 +84,9 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     state, tags = instance["State"]["Name"], facts.tags(instance)
     if asked["stop"] and state in ("pending", "running"):
         check(client, instance)
+        kinds = client.describe_instance_types(InstanceTypes=[instance["InstanceType"]], aws_retry=True)["InstanceTypes"]
+        for warning in (each for kind in kinds for each in stop_caveats(kind)):
+            module.warn(warning)
     found = costs(prices, instance["InstanceType"], facts.disks_gib(client, instance), facts.elastic_ips(instance))
     known = known_fingerprints(tags)[0] if STOP in tags else {}
     others = beside(tags.get("slipway", ""), facts.running(client)) if asked["stop"] else []

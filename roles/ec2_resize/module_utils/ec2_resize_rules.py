@@ -195,6 +195,13 @@ def caveats(origin: Facts, wanted: Facts) -> Iterator[str]:
         yield f"{wanted['InstanceType']} starts as unlimited: CPU time beyond its credits is billed besides"
 
 
+def stop_caveats(kind: Facts) -> Iterator[str]:
+    """What a stop of an instance of this type (DescribeInstanceTypes') takes away. Source: "Instance store", Amazon EC2 User Guide."""
+    if kind.get("InstanceStorageSupported"):
+        size = kind.get("InstanceStorageInfo", {}).get("TotalSizeInGB", "?")
+        yield f"{kind['InstanceType']} has {size} GB of instance store, and a stop erases it: copy what you need of it to the root disk first"
+
+
 def price(prices: Facts, wanted: str, disks_gib: int) -> float | None:
     """USD per hour of the instance with its disks (gp3) and its public address, or none where the type's is not known."""
     if wanted not in prices.get("types", {}):
