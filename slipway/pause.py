@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from slipway import arguments, lab, plays, receipt, render
-from slipway.model import Exit, RefusalError, Result
+from slipway.model import Exit, Failure, RefusalError, Result
 from slipway.render import Progress
+
+#: The task that refuses while something is at work: its end is what to wait for.
+AT_WORK = "Check that nothing is at work"
 
 
 def stop(options: argparse.Namespace) -> Exit:
@@ -18,10 +23,26 @@ def stop(options: argparse.Namespace) -> Exit:
     check = "dry_run" in options
     result = plays.play("stop", "playbooks/stop.yml", options, arguments.variables(options), Progress(check=check), check)
     if result.failure:
-        return plays.failed(options, result, result.failure)
+        code = plays.failed(options, result, result.failure)
+        if words := way_out(result.failure, result.published.get("instance"), getattr(options, "region", None)):
+            print(words, file=sys.stderr)
+        return code
     document = stop_document(options.target, plays.name(options), result, check)
-    print(render.as_json(document) if options.json else stop_text(document, check, plays.command(options, "start")))
+    stop_it = {each: plays.command(argparse.Namespace(**{**vars(options), "name": each}), "stop") for each in document["beside"]}
+    print(render.as_json(document) if options.json else stop_text(document, check, plays.command(options, "start"), stop_it))
     return Exit.DONE
+
+
+def way_out(why: Failure, instance: Mapping[str, Any] | None, region: str | None) -> str:
+    """What stops a machine of which nothing can be brought down, as that of an engine that does not start, or of a full disk."""
+    on_it = why.unreachable or why.host not in ("", "localhost")
+    if not instance or instance["state"] != "running" or not on_it or AT_WORK in why.task:
+        return ""
+    words = ["aws", "ec2", "stop-instances", *(["--region", region] if region else []), "--instance-ids", instance["id"]]
+    return (
+        f"If that cannot be mended, and the machine must not cost more: {shlex.join(words)}. It ends what runs without order, and the next "
+        "start compares nothing."
+    )
 
 
 def start(options: argparse.Namespace) -> Exit:
@@ -77,14 +98,15 @@ def stop_document(target: str, name: str, result: Result, check: bool) -> dict[s
         "changed": result.changed,
         "fingerprints": done["fingerprints"],
         "unread": done["unread"],
+        "beside": done["beside"],
         "price": done["costs"],
         "cost": done["line"],
         "seconds": result.seconds,
     }
 
 
-def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
-    """Render it for people."""
+def stop_text(document: Mapping[str, Any], check: bool, start_with: str, stop_it: Mapping[str, str]) -> str:
+    """Render it for people, with the commands that start it, and that stop each machine beside it."""
     name, was = document["name"], document["was"]
     if was == "stopped":
         first = f"The machine {name} ({document['instance']}) is stopped already: nothing was changed."
@@ -96,4 +118,5 @@ def stop_text(document: Mapping[str, Any], check: bool, start_with: str) -> str:
     width = max([9, *map(len, document["fingerprints"])])
     lines += [f"  {store:<{width}} {said}" for store, said in sorted(document["fingerprints"].items())]
     lines += [f"Not seen  {each}" for each in document["unread"]]
+    lines += [f"Runs on   {each}, and costs what it did. Stop it: {words}" for each, words in stop_it.items()]
     return "\n".join([*lines, f"Start it, with all that ran: {start_with}"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -23,9 +24,11 @@ def load(name: str) -> ModuleType:
 
 def read(*path: str) -> ModuleType:
     """A file, by its path in the project: each time another module."""
-    spec = importlib.util.spec_from_file_location(Path(path[-1]).stem, PROJECT.joinpath(*path))
+    spec = importlib.util.spec_from_file_location(f"{__name__}.{Path(path[-1]).stem}", PROJECT.joinpath(*path))
     assert spec
     assert spec.loader
     found = importlib.util.module_from_spec(spec)
+    # A dataclass looks its own module up.
+    sys.modules[spec.name] = found
     spec.loader.exec_module(found)
     return found

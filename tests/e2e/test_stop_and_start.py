@@ -17,13 +17,21 @@ import pytest
 from tests import kernels
 from tests.conftest import Checkout
 from tests.e2e.faults.power import acknowledged, lost
-from tests.e2e.support.interruptions import begin, end, kill_alone, started, task
+from tests.e2e.support.interruptions import begin, end, kill_alone, request, started
 from tests.e2e.support.machines import described, instance, marks
 from tests.e2e.support.refusals import changes
-from tests.e2e.support.stop_points import DOWN, START, STOP
+from tests.e2e.support.stop_points import START, STOP
 
 pytestmark = pytest.mark.xdist_group("machine")
 
+#: A cell that works until the test lets it end.
+CELL = """
+import os, time
+
+while not os.path.exists("/tmp/enough"):
+    time.sleep(0.2)
+os.remove("/tmp/enough")
+"""
 STORES = {"postgres", "mongo", "redis", "notebooks", "home"}
 #: As `run` and `measure` start theirs, for as long as the test wants.
 RUN = "cd slipway && docker compose run --detach --rm --no-TTY --name slipway-batch-run-test batch sleep 300"
@@ -127,13 +135,13 @@ def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
         "-F",
         str(night.ssh_config()),
         "slipway",
-        "docker exec slipway-jupyter-1 " + shlex.join(kernels.words(("work/at work é.ipynb", "notebook", "import time; time.sleep(15)"))),
+        "docker exec slipway-jupyter-1 " + shlex.join(kernels.words(("work/at work é.ipynb", "notebook", CELL))),
     ]
     asked = len(night.requests())
     night.on_host(RUN)
     with subprocess.Popen(busy, stdout=subprocess.PIPE, text=True) as kernel:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 90
             # A kernel takes its time to begin.
             while "the kernel of work/at work é.ipynb in slipway" not in (refused := night.orchestrate("stop")).stderr:
                 assert (refused.returncode, time.monotonic() < deadline) == (3, True), refused.stderr
@@ -141,6 +149,7 @@ def test_refused_while_a_kernel_or_a_run_is_at_work(night: Night) -> None:
             assert "the container slipway-batch-run-test in slipway" in refused.stderr
         finally:
             night.on_host("docker rm --force slipway-batch-run-test 2>/dev/null || true")
+            night.on_host("docker exec slipway-jupyter-1 touch /tmp/enough")
             assert kernel.communicate(timeout=120)[0].strip() == '["ok"]'
     # An idle kernel is not at work.
     planned = night.answer("stop", "--dry-run")
@@ -194,9 +203,13 @@ def test_killed_anywhere_a_command_finishes(
 @pytest.mark.long
 def test_others_wait_for_a_stop(night: Night) -> None:
     written = night.written()
+    # However slow this computer is: by then it has nothing left to do but to wait, for longer than all these commands take.
+    night.fault(instance=instance(night), does="hang on stop", seconds=120)
     command = started(night, ["stop"])
-    command.until(task(DOWN))
+    command.until(request("StopInstances"))
     for words in (["up"], ["start"], ["open"], ["destroy", "slipway"], ["resize", "t2.large"], ["lab", "down", "--yes"]):
+        # Without it `destroy` and `lab down` would do what they say.
+        assert command.process.poll() is None
         second = night.orchestrate(*words)
         assert second.returncode == 3, second.stderr
         assert "orchestrate.py stop (process" in second.stderr

@@ -9,7 +9,8 @@ short_description: Look at what an instance costs, what it keeps in its tags, an
 description:
   - Changes nothing. Of an instance that is there it asks EC2 for its type, its volumes and its addresses; without one it takes what it is
     given, and makes no call.
-  - With I(stop) fails with C(exit_code) 3 if the instance cannot be stopped, or these credentials may not stop it.
+  - With I(stop) fails with C(exit_code) 3 if the instance cannot be stopped, or these credentials may not stop it; and warns of what the
+    stop erases.
 options:
   instance_id: {type: str, default: "", description: The instance; empty if it is not made yet.}
   type: {type: str, default: "", description: The type of one that is not made yet.}
@@ -27,6 +28,7 @@ stopped_line: {type: str, returned: always, description: What it costs while it 
 state: {type: str, returned: always, description: The instance's state; empty if it is not made yet.}
 fingerprints: {type: dict, returned: always, description: "Those that its tags have, by store."}
 since: {type: str, returned: always, description: "When a `stop` was begun whose end is not known to have come; empty if there is none."}
+beside: {type: list, returned: always, description: "With I(stop): names of machines that belong to this one, and run."}
 """
 
 from contextlib import suppress
@@ -36,11 +38,13 @@ from ansible.module_utils import ec2_resize_facts as facts
 from ansible.module_utils.ec2_resize_rules import (
     STOP,
     WrongError,
+    beside,
     check_reached,
     check_stop,
     costs,
     known_fingerprints,
     running_line,
+    stop_caveats,
     stopped_line,
 )
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -74,15 +78,19 @@ def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Everything that was asked for. Raises WrongError."""
     asked, prices = module.params, module.params["prices"].get(module.region, {})
     if not asked["instance_id"]:
-        return told(costs(prices, asked["type"], asked["disk_gib"]), state="", fingerprints={}, since="")
+        return told(costs(prices, asked["type"], asked["disk_gib"]), state="", fingerprints={}, since="", beside=[])
     client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
     instance = facts.described(client, asked["instance_id"])
     state, tags = instance["State"]["Name"], facts.tags(instance)
     if asked["stop"] and state in ("pending", "running"):
         check(client, instance)
+        kinds = client.describe_instance_types(InstanceTypes=[instance["InstanceType"]], aws_retry=True)["InstanceTypes"]
+        for warning in (each for kind in kinds for each in stop_caveats(kind)):
+            module.warn(warning)
     found = costs(prices, instance["InstanceType"], facts.disks_gib(client, instance), facts.elastic_ips(instance))
     known = known_fingerprints(tags)[0] if STOP in tags else {}
-    return told(found, state=state, fingerprints=known, since=tags.get(STOP, ""))
+    others = beside(tags.get("slipway", ""), facts.running(client)) if asked["stop"] else []
+    return told(found, state=state, fingerprints=known, since=tags.get(STOP, ""), beside=others)
 
 
 def main() -> None:

@@ -23,6 +23,13 @@ def tags(instance: Mapping[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
 
 
+def running(client: Any) -> list[str]:
+    """The names of this project's machines that run."""
+    filters = [{"Name": "tag-key", "Values": ["slipway"]}, {"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    found = client.describe_instances(Filters=filters, aws_retry=True)["Reservations"]
+    return [tags(instance)["slipway"] for reservation in found for instance in reservation["Instances"]]
+
+
 def attribute(client: Any, instance_id: str, name: str) -> Any:
     """An attribute that DescribeInstances has not."""
     answer = client.describe_instance_attribute(InstanceId=instance_id, Attribute=name, aws_retry=True)

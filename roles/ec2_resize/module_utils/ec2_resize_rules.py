@@ -89,6 +89,11 @@ def check_reached(instance: Facts) -> None:
         raise WrongError(f"{name} has no public address, so its services cannot be brought down by SSH. Nothing was changed.")
 
 
+def beside(name: str, names: Sequence[str]) -> list[str]:
+    """Those of the machines that belong to the one of this name, as that of a project's store does: they cost what they did."""
+    return sorted({each for each in names if each.startswith(f"{name}-")})
+
+
 def check_instance(instance: Facts, attributes: Facts) -> None:
     """Raise WrongError where this instance cannot be resized at all. `attributes` are DescribeInstanceAttribute's, by name."""
     check_stop(instance, attributes)
@@ -188,6 +193,13 @@ def caveats(origin: Facts, wanted: Facts) -> Iterator[str]:
         yield "T2 loses its CPU credits by the stop"
     if wanted.get("BurstablePerformanceSupported") and not wanted["InstanceType"].startswith("t2."):
         yield f"{wanted['InstanceType']} starts as unlimited: CPU time beyond its credits is billed besides"
+
+
+def stop_caveats(kind: Facts) -> Iterator[str]:
+    """What a stop of an instance of this type (DescribeInstanceTypes') takes away. Source: "Instance store", Amazon EC2 User Guide."""
+    if kind.get("InstanceStorageSupported"):
+        size = kind.get("InstanceStorageInfo", {}).get("TotalSizeInGB", "?")
+        yield f"{kind['InstanceType']} has {size} GB of instance store, and a stop erases it: copy what you need of it to the root disk first"
 
 
 def price(prices: Facts, wanted: str, disks_gib: int) -> float | None:

@@ -10,7 +10,7 @@ description:
   - At I(step) C(stores) starts the stores that ran, and the services that may start early, and takes the fingerprints again. If a store
     differs, only stores run in the end. Without fingerprints does nothing.
   - At I(step) C(rest) starts everything that ran, forgets what was written down, and waits until what runs is healthy.
-  - The containers are those that there were. A stack without a file C(paused.json) is left alone. May be repeated.
+  - The containers are those that there were. A stack without a file C(paused.json) is left alone; if none has one, nothing is compared. May be repeated.
   - In check mode starts nothing.
 options:
   directory: {type: str, required: true, description: "Folder of the base stack, absolute or relative to the user's home."}
@@ -24,6 +24,7 @@ RETURN = r"""
 engine: {type: bool, returned: always, description: Whether the engine answers. Without it nothing is done.}
 fingerprints: {type: dict, returned: always, description: "A line by store; none if nothing was to be compared."}
 different: {type: list, returned: always, description: The stores that hold something else than before.}
+known: {type: bool, returned: always, description: "Whether it is known what ran. If not, people may have written since, and nothing is compared."}
 started: {type: list, returned: always, description: "The stacks that had something to start."}
 ports: {type: dict, returned: always, description: "At C(rest): the ports of the host that lead to services of each project, by its name."}
 unhealthy: {type: list, returned: always, description: "Services that ran before and are not healthy, as STACK SERVICE (STATE)."}
@@ -43,7 +44,17 @@ from ansible.module_utils.stack_paused import folders, forgotten, found
 
 #: How long services that only fail are waited for.
 FAILED_SECONDS = 60
-NOTHING: Mapping[str, Any] = {"engine": True, "fingerprints": {}, "different": [], "started": [], "unhealthy": [], "ports": {}}
+NOTHING: Mapping[str, Any] = {
+    "engine": True,
+    "known": True,
+    "fingerprints": {},
+    "different": [],
+    "started": [],
+    "unhealthy": [],
+    "ports": {},
+}
+#: What is told if a machine has fingerprints and no stack has a file: everything has run, and was written to, since they were taken.
+UNKNOWN = "What ran before the stop is not written down any more. What the stores hold was not compared."
 
 
 def of_it(stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -53,15 +64,13 @@ def of_it(stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def stores(stacks: list[dict[str, Any]], before: Mapping[str, str], seconds: int) -> dict[str, Any]:
     """Start the stores, and compare. Raises StoreError and OSError."""
-    if not before:
-        return {**NOTHING, "changed": False}
+    if not before or not stacks:
+        return {**NOTHING, "known": bool(stacks), "changed": False}
     containers = {stack["name"]: of_it(stack) for stack in stacks}
     first = [item for stack in stacks for name, item in containers[stack["name"]].items() if name in (*STORES, *stack["early"])]
     every("start", first)
-    after: dict[str, Any] = {}
-    if stacks:
-        with Readers.of(stacks, containers, seconds, before) as readers:
-            after = readers.take()
+    with Readers.of(stacks, containers, seconds, before) as readers:
+        after: dict[str, Any] = readers.take()
     different = differences(before, after)
     if different:
         # No service writes before a person has looked.
@@ -134,7 +143,10 @@ def main() -> None:
             # One that was at work there may have ended it.
             stacks = found(places)
             if asked["step"] == "stores":
-                module.exit_json(**stores(stacks, asked["before"], asked["wait_seconds"]))
+                compared = stores(stacks, asked["before"], asked["wait_seconds"])
+                if asked["before"] and not compared["known"]:
+                    module.warn(UNKNOWN)
+                module.exit_json(**compared)
             # The folders of projects have their names.
             names = [path.name for path in places if path.is_dir()]
             module.exit_json(**rest(stacks, names, asked["wait_seconds"] if asked["settle"] else 0))

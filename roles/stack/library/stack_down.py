@@ -15,7 +15,8 @@ description:
   - Makes the containers that start I(early) anew meanwhile, with the settings that the folder has now, and does not start them. Not with
     I(pause).
   - A store that does not run is started for its fingerprint. One that was not healthy, and cannot be read, is left out, for a larger
-    machine may be its cure. Where anything else fails, what ran before runs again.
+    machine may be its cure. Where anything else fails, what ran before runs again; but with I(pause) and without I(fingerprints), which
+    an earlier command has taken then, what is stopped stays so.
   - Stops nothing where a batch run works in one of them, and fingerprints are to be taken (C(exit_code) 3).
   - In check mode takes the first fingerprints and stops nothing, so that it reports what cannot be read.
   - May be repeated, also after it was killed in between.
@@ -137,8 +138,13 @@ def first_reading(readers: Readers, found: Found) -> dict[str, Any]:
         raise UnreadableError(f"{refused}. Nothing was stopped. Mend this first; then the same command again") from refused
 
 
+def stays_down(asked: Mapping[str, Any]) -> bool:
+    """Whether what is stopped stays so if something fails: the instance's tags have fingerprints, and the next start compares with them."""
+    return bool(asked["pause"] and not asked["fingerprints"])
+
+
 def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Do it all. Raises StoreError, ComposeError, DockerError and OSError, with everything running again that ran.
+    """Do it all. Raises StoreError, ComposeError, DockerError and OSError, with everything running again that ran, unless it `stays_down`.
 
     Raises BusyError and UnreadableError with nothing done.
     """
@@ -170,6 +176,8 @@ def down(asked: dict[str, Any], stacks: list[dict[str, Any]]) -> dict[str, Any]:
                     each.result()
             os.sync()
         except Exception:
+            if stays_down(asked):
+                raise
             # The reason counts, not what else fails then.
             with suppress(OSError, http.client.HTTPException):
                 now = look(stacks).all
@@ -238,9 +246,9 @@ def main() -> None:
     except (BusyError, UnreadableError) as refused:
         module.fail_json(msg=f"{refused}.", exit_code=3)
     except (StoreError, ComposeError, DockerError, OSError, http.client.HTTPException) as failure:
-        module.fail_json(
-            msg=f"{failure}. What ran before runs again, and `up` (of a project: `deploy`) gives it the limits of the memory that there is."
-        )
+        again = "What ran before runs again, and `up` (of a project: `deploy`) gives it the limits of the memory that there is."
+        half = "The stop is half done. `stop` again finishes it, and `start` brings back what ran."
+        module.fail_json(msg=f"{failure}. {half if stays_down(module.params) else again}")
 
 
 if __name__ == "__main__":
