@@ -319,7 +319,15 @@ class _Failing(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         labels = {"com.docker.compose.project": "survey", "com.docker.compose.service": "jupyter"}
-        item = {"Id": "c1", "State": "running", "Status": "Up 2 hours (healthy)", "Labels": labels, "Names": ["/c1"], "Mounts": [], "Ports": []}
+        item = {
+            "Id": "c1",
+            "State": "running",
+            "Status": "Up 2 hours (healthy)",
+            "Labels": labels,
+            "Names": ["/c1"],
+            "Mounts": [],
+            "Ports": [],
+        }
         self._answer(200, json.dumps([item]).encode())
 
     def do_POST(self) -> None:
@@ -378,7 +386,7 @@ def compared(tmp_path: Path, *words: str, **given: Any) -> str:
     words = ("-i", "localhost,", "-c", "local", str(tmp_path / "play.yml"), *words)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment |= {"ANSIBLE_SHOW_CUSTOM_STATS": "1", "AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    command = [Path(sys.executable).parent / "ansible-playbook", *words]
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), *words]
     return subprocess.run(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
 
 

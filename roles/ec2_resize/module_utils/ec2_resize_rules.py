@@ -199,7 +199,7 @@ def stop_caveats(kind: Facts) -> Iterator[str]:
     """What a stop of an instance of this type (DescribeInstanceTypes') takes away. Source: "Instance store", Amazon EC2 User Guide."""
     if kind.get("InstanceStorageSupported"):
         size = kind.get("InstanceStorageInfo", {}).get("TotalSizeInGB", "?")
-        yield f"{kind['InstanceType']} has {size} GB of instance store, and a stop erases it: copy what you need of it to the root disk first"
+        yield f"{kind['InstanceType']} has {size} GB of instance store, and a stop erases it: copy what you need to the root disk first"
 
 
 def price(prices: Facts, wanted: str, disks_gib: int) -> float | None:

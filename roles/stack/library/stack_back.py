@@ -10,7 +10,8 @@ description:
   - At I(step) C(stores) starts the stores that ran, and the services that may start early, and takes the fingerprints again. If a store
     differs, only stores run in the end. Without fingerprints does nothing.
   - At I(step) C(rest) starts everything that ran, forgets what was written down, and waits until what runs is healthy.
-  - The containers are those that there were. A stack without a file C(paused.json) is left alone; if none has one, nothing is compared. May be repeated.
+  - The containers are those that there were. A stack without a file C(paused.json) is left alone; if none has one, nothing is
+    compared. May be repeated.
   - In check mode starts nothing.
 options:
   directory: {type: str, required: true, description: "Folder of the base stack, absolute or relative to the user's home."}
@@ -24,7 +25,7 @@ RETURN = r"""
 engine: {type: bool, returned: always, description: Whether the engine answers. Without it nothing is done.}
 fingerprints: {type: dict, returned: always, description: "A line by store; none if nothing was to be compared."}
 different: {type: list, returned: always, description: The stores that hold something else than before.}
-known: {type: bool, returned: always, description: "Whether it is known what ran. If not, people may have written since, and nothing is compared."}
+known: {type: bool, returned: always, description: "Whether it is known what ran. If not, nothing is compared."}
 started: {type: list, returned: always, description: "The stacks that had something to start."}
 ports: {type: dict, returned: always, description: "At C(rest): the ports of the host that lead to services of each project, by its name."}
 unhealthy: {type: list, returned: always, description: "Services that ran before and are not healthy, as STACK SERVICE (STATE)."}
