@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import Checkout
 from tests.e2e.support.interruptions import Reached, begin, end, request, task
-from tests.e2e.support.machines import described, kind
+from tests.e2e.support.machines import MARKS, described, kind
 from tests.e2e.support.projects import make, write
 from tests.e2e.support.refusals import changes
 
@@ -64,7 +64,7 @@ def borrower(projects: Checkout) -> Machine:
 def marks(here: Machine) -> dict[str, str]:
     """The tags that a burst and its resizes have on their way."""
     tags = {tag["Key"]: tag["Value"] for tag in described(here)["Tags"]}
-    return {key: value for key, value in tags.items() if key.startswith("slipway-")}
+    return {key: value for key, value in tags.items() if key.startswith((*MARKS, "slipway-burst-"))}
 
 
 def whole(here: Machine) -> None:
