@@ -31,6 +31,8 @@ BASE_GIB = 8
 #: A file that shares blocks is read and written, past the cache, in whole blocks of XFS: its device has sectors of that size.
 _SECTOR = 4096
 _GONE_SECONDS = 10
+#: Not every PATH has root's programs.
+_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 #: linux/fs.h: FICLONE. xfs_fs.h: XFS_IOC_GOINGDOWN, and its flag for a filesystem that ends without even its log.
 _FICLONE, _GOINGDOWN, _NOLOGFLUSH = 0x40049409, 0x8004587D, 2
 
@@ -63,7 +65,7 @@ def prepare(client: docker.DockerClient, host_image: str, report: Report) -> Non
     """
     if os.geteuid() != 0:
         return
-    if shutil.which("mkfs.xfs") is None:
+    if shutil.which("mkfs.xfs", path=_PATH) is None:
         if shutil.which("apt-get") is None:
             return
         apt_install("xfsprogs")
@@ -261,7 +263,7 @@ def _make_xfs(file: Path) -> None:
 
 def _let_go(device: str) -> None:
     """Take a block device away, and wait until it is: the namespace of a host that has just ended may hold its filesystem for a moment."""
-    subprocess.run(["losetup", "--detach", device], capture_output=True)
+    subprocess.run(["losetup", "--detach", device], env={**os.environ, "PATH": _PATH}, capture_output=True)
     deadline = time.monotonic() + _GONE_SECONDS
     while Path("/sys/block", Path(device).name, "loop").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -274,7 +276,7 @@ def _mounted(place: Path) -> str | None:
 
 
 def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, env={**os.environ, "PATH": _PATH}, capture_output=True, text=True)
     if done.returncode:
         raise LabError(f"`{' '.join(command)}` failed: {(done.stderr or done.stdout).strip().partition(chr(10))[0]}")
     return done.stdout
