@@ -1,6 +1,6 @@
 """`make bench`, fourth part: how long a new machine takes by `up`, from the plain image and from one that `bake` has made.
 
-Needs the lab. Each machine has a name of its own and is removed afterwards; an image of this version is made if there is none.
+Needs the lab. Each machine has a name of its own and is removed afterwards; an image of this version is made if it is missing.
 """
 
 from __future__ import annotations

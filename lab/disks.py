@@ -188,7 +188,7 @@ class Disks:
         self.file(name).unlink(missing_ok=True)
 
     def attach(self, name: str) -> str:
-        """Return the block device of a disk, made if there is none."""
+        """Return the block device of a disk, made if it is missing."""
         return _attached(self.file(name)) or _attach(self.file(name))
 
     def detach(self, name: str) -> None:

@@ -86,15 +86,7 @@ def _up(options: argparse.Namespace) -> Exit:
     if result.failure:
         return plays.failed(options, result, result.failure)
     document = plays.status(options, result) | pause.found(result) | {"changed": result.changed, "seconds": result.seconds}
-    if options.json:
-        print(render.as_json(document))
-    elif check:
-        print(f"{result.changed} changes would be made.")
-    else:
-        print("\n".join([render.status_text(document, partial(plays.command, options)), *receipt.compared_lines(document["fingerprints"])]))
-        if result.published.get("rested"):
-            print(render.rested_line(result.published["rested"]))
-        print(f"changed={result.changed} in {result.seconds:.0f} s")
+    pause.tell(options, document, result, check)
     wanted = getattr(options, "type", None)
     if wanted and document["instance"] and document["instance"]["type"] != wanted:
         print(

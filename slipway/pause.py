@@ -56,14 +56,21 @@ def start(options: argparse.Namespace) -> Exit:
         # What was compared helps as much as the reason.
         return plays.failed(options, result, result.failure, {"fingerprints": found(result)["fingerprints"]})
     document = plays.status(options, result) | found(result) | {"changed": result.changed, "seconds": result.seconds}
+    tell(options, document, result, check)
+    return Exit.DONE
+
+
+def tell(options: argparse.Namespace, document: dict[str, Any], result: Result, check: bool) -> None:
+    """Print how a machine stands that a command has brought up."""
     if options.json:
         print(render.as_json(document))
     elif check:
         print(f"{result.changed} changes would be made.")
     else:
         print("\n".join([render.status_text(document, partial(plays.command, options)), *receipt.compared_lines(document["fingerprints"])]))
+        if result.published.get("rested"):
+            print(render.rested_line(result.published["rested"]))
         print(f"changed={result.changed} in {result.seconds:.0f} s")
-    return Exit.DONE
 
 
 def back(options: argparse.Namespace, verb: str, progress: Progress, check: bool = False) -> Result:

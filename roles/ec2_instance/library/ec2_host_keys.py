@@ -55,7 +55,7 @@ def missing(asked: dict[str, Any]) -> str:
     instance, path = asked["instance_id"], asked["path"]
     there = "If another computer made it, they are shown when its first `up` has ended: type `up` there. Otherwise c"
     return (
-        f"The console of {instance} showed no SSH host key within {asked['timeout']} s, and without one nobody can tell whether it is the "
+        f"The console of {instance} showed no SSH host key within {asked['timeout']} s, and without one it is not known whether it is the "
         f"host that answers. {there if asked['first_key'] else 'C'}ompare its key by other means and add it to {path} under the name "
         f"{instance}."
     )

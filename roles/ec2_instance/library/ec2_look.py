@@ -18,7 +18,7 @@ options:
   disk_gib: {type: int, description: The root disk of a new instance in GiB.}
   image_name: {type: str, description: Pattern of the image's name.}
   image_owners: {type: list, elements: str, description: Accounts whose images are trusted.}
-  image_contents: {type: str, default: '', description: "An own image with this in its tag C(slipway-contents) goes before."}
+  image_contents: {type: str, default: '', description: "An own image with this in its tag C(slipway-contents) is preferred."}
   machine_image: {type: str, default: '', description: The id of the image to take, whatever others there are.}
   ssh_cidrs: {type: list, elements: str, description: Networks to be let in, checked for their form only.}
   fit_mib: {type: int, default: 0, description: Memory that a larger type should have. 0 looks for none.}

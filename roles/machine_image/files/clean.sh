@@ -2,12 +2,20 @@
 # Run as root, as a unit of its own, on a machine of which an image is made. It takes away whatever is of this machine alone, then halts it:
 # a machine that was not halted from within was not cleaned to the end. What a new machine needs of it is made at its first boot.
 set -eu
-# Where `|| true` stands: not each system has all of these units, and the machine halts, or not, by the lines without it.
+
+stop() {
+    # Not each system has each of these units.
+    for unit in "$@"; do
+        if systemctl cat "$unit" > /dev/null 2>&1; then systemctl stop "$unit"; fi
+    done
+}
+
 # The connection that started it has an answer to bring back.
 sleep 2
-systemctl stop ssh.service ssh.socket 2> /dev/null || true
-pkill -KILL -x sshd || true
-systemctl stop docker.socket docker.service containerd.service 2> /dev/null || true
+stop ssh.socket ssh.service
+# Connections outlive the service. 1: there was none.
+pkill -KILL -x sshd || [ $? -eq 1 ]
+stop docker.socket docker.service containerd.service
 
 # The engine: its id, its containers, its networks. Images stay.
 rm -rf /var/lib/docker/engine-id /etc/docker/key.json /var/lib/docker/swarm /var/lib/docker/trust /var/lib/docker/network
@@ -28,17 +36,19 @@ rm -f /var/lib/dbus/machine-id
 : > /etc/machine-id
 rm -rf /var/lib/dhcp/* /var/lib/NetworkManager/* /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 if command -v cloud-init > /dev/null; then
-    cloud-init clean --logs > /dev/null 2>&1 || true
+    cloud-init clean --logs > /dev/null
     find /var/lib/cloud -mindepth 1 -maxdepth 1 ! -name seed -exec rm -rf {} +
 fi
 
 # Packages and their lists can be had again.
 rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/* /var/lib/apt/lists/*
-find /tmp /var/tmp /var/crash /var/spool/cron/crontabs -mindepth 1 -delete 2> /dev/null || true
+for folder in /tmp /var/tmp /var/crash /var/spool/cron/crontabs; do
+    if [ -d "$folder" ]; then find "$folder" -mindepth 1 -delete; fi
+done
 
 # Logs, when nothing writes them any more.
-systemctl stop rsyslog.service syslog.socket 2> /dev/null || true
-systemctl stop systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald.service 2> /dev/null || true
+stop syslog.socket rsyslog.service
+stop systemd-journald.socket systemd-journald-dev-log.socket systemd-journald-audit.socket systemd-journald.service
 rm -rf /var/log/journal/*
 find /var/log -type f -delete
 sync
