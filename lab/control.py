@@ -26,6 +26,8 @@ from lab.networks import Networks, NetworksError
 #: hides a secret's value wherever it stands in its output.
 CREDENTIALS = {"access_key": "slipway-lab-key", "secret_key": "slipway-lab-secret"}
 REGION = "us-east-1"
+#: What a lab's networks say of its API.
+_PORT = f"{LABEL}.port"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def up(report: Report = print) -> Lab:
         # One that answers goes on: commands on other machines may be talking to it. It checks what became of its hosts.
         if not _serves(lab) and not (process.identity(lab) and process.asked(lab, config.HOSTS)):
             report("starting the EC2 API")
-            lab = process.start(lab, tags["host"])
+            lab = process.start(lab, tags["host"], _ports(client))
         images.introduce(client, tags["common"], client.containers.get(_registry_name(lab)))
         _write_inventory(lab)
     return lab
@@ -151,9 +153,14 @@ def _new_lab(client: docker.DockerClient) -> Lab:
             "They cannot be reached any more. Remove them, with their data, by: python orchestrate.py lab down"
         )
     _remove(client, Lab(config.default_root()))
-    lab = Lab(config.default_root(), process.free_port(), *dataclasses.astuple(_networks(client)))
+    lab = Lab(config.default_root(), process.free_port(_ports(client)), *dataclasses.astuple(_networks(client)))
     lab.save()
     return lab
+
+
+def _ports(client: docker.DockerClient) -> set[int]:
+    """The ports of all labs of this computer: an API that is just being started again finds its port, and its clients find it."""
+    return {int(network.attrs["Labels"][_PORT]) for network in client.networks.list(filters={"label": _PORT})}
 
 
 def _networks(client: docker.DockerClient) -> Networks:
@@ -194,7 +201,7 @@ def _make_network(client: docker.DockerClient, lab: Lab, name: str, cidr: IPv4Ne
     if client.networks.list(names=[f"^{name}$"]):
         return
     pool = IPAMPool(subnet=str(cidr), gateway=str(cidr[1]))
-    client.networks.create(name, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels={LABEL: lab.id})
+    client.networks.create(name, driver="bridge", ipam=IPAMConfig(pool_configs=[pool]), labels={LABEL: lab.id, _PORT: str(lab.port)})
 
 
 def _registry_name(lab: Lab) -> str:

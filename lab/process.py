@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,10 @@ _FIRST_PORT = 5180
 _SECONDS = 60
 
 
-def free_port() -> int:
-    """Return the first free loopback port. Raises LabError if there is none."""
+def free_port(kept: Collection[int] = ()) -> int:
+    """Return the first free loopback port that is none of those `kept` for others. Raises LabError if there is none."""
     for port in range(_FIRST_PORT, _FIRST_PORT + 100):
-        if _is_free(port):
+        if port not in kept and _is_free(port):
             return port
     raise LabError(f"No free loopback port from {_FIRST_PORT} to {_FIRST_PORT + 99}.")
 
@@ -36,11 +36,14 @@ def _is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def start(lab: Lab, host_image: str) -> Lab:
-    """Start the API, at another port if a program has taken the lab's; return the lab with its port. Raises LabError if none answers."""
+def start(lab: Lab, host_image: str, kept: Collection[int] = ()) -> Lab:
+    """Start the API, at another port if a program has taken the lab's; return the lab with its port. Raises LabError if none answers.
+
+    `kept`: the ports of all labs.
+    """
     stop()
     if not _is_free(lab.port):
-        lab = dataclasses.replace(lab, port=free_port())
+        lab = dataclasses.replace(lab, port=free_port(kept))
         lab.save()
     with lab.log_file.open("ab") as log:
         process = subprocess.Popen(

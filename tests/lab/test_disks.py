@@ -25,11 +25,15 @@ class Machine:
 
     def __init__(self, lab: Checkout) -> None:
         self.lab = lab
-        self.ec2 = lab.ec2()
         images = self.ec2.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"]
         self.image = max(images, key=lambda image: image["CreationDate"])["ImageId"]
         self.made: list[str] = []
         self.id = self.launch()
+
+    @property
+    def ec2(self) -> Any:
+        """A client of the API, where it is now."""
+        return self.lab.ec2()
 
     def launch(self, image: str = "", disk: int = 8, **more: Any) -> str:
         mapping = [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": disk}}]

@@ -24,7 +24,7 @@ class Host:
     """An instance with a key pair of the test's own."""
 
     def __init__(self, lab: Checkout, folder: Path) -> None:
-        self.ec2 = lab.ec2()
+        self.lab = lab
         self.key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         self.ec2.import_key_pair(KeyName="lab-test", PublicKeyMaterial=self.key.with_suffix(".pub").read_bytes())
@@ -32,6 +32,11 @@ class Host:
         self.image = max(images, key=lambda image: image["CreationDate"])["ImageId"]
         self.group = ssh_group(self.ec2, "lab-test")
         self.id = self.launch()["InstanceId"]
+
+    @property
+    def ec2(self) -> Any:
+        """A client of the API, where it is now: one that is started again may have to take another port."""
+        return self.lab.ec2()
 
     def launch(self, **changes: Any) -> dict[str, Any]:
         wanted = {"ImageId": self.image, "InstanceType": "t2.micro", "KeyName": "lab-test", "SecurityGroupIds": [self.group]}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from typing import Any
 import docker
 import pytest
 
-from tests.conftest import Checkout, copy_project
+from lab import process
+from tests.conftest import Checkout, copy_project, own_lab
 
 
 @pytest.fixture
@@ -56,6 +59,17 @@ def test_a_lab_whose_port_another_has_gets_a_new_one(lab: Checkout, second: Chec
     assert again.returncode == 0, again.stderr
     assert second.lab.port != lab.lab.port
     assert lab.answer("lab", "status")["api"] is True
+
+
+def test_a_lab_that_is_just_being_started_again_keeps_its_port(lab: Checkout, tmp_path: Path) -> None:
+    port, known = lab.lab.port, process.identity(lab.lab)
+    assert known
+    os.kill(known["pid"], signal.SIGKILL)
+    with own_lab(tmp_path) as other:
+        assert other.orchestrate("lab", "up").returncode == 0
+        assert other.lab.port != port
+        assert lab.orchestrate("lab", "up").returncode == 0
+        assert lab.lab.port == port
 
 
 def test_a_lab_whose_records_are_lost_can_be_ended_and_made_anew(second: Checkout) -> None:
