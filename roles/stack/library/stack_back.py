@@ -39,8 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.stack_engine import RUNNING, alone, answers, every, services
+from ansible.module_utils.stack_engine import RUNNING, Engine, alone, answers, every, services
 from ansible.module_utils.stack_fingerprints import STORES, Readers, StoreError, differences
+from ansible.module_utils.stack_health import passes
 from ansible.module_utils.stack_paused import folders, forgotten, found
 
 #: How long services that only fail are waited for.
@@ -87,13 +88,13 @@ def rest(stacks: list[dict[str, Any]], names: list[str], seconds: int) -> dict[s
         every("start", of_it(stack).values())
         forgotten(stack["directory"])
     wanted = {stack["name"]: set(stack["ran"]) for stack in stacks}
-    began, unhealthy = time.monotonic(), ["…"]
+    began, unhealthy, sound = time.monotonic(), ["…"], set[str]()
     while seconds and unhealthy:
         unhealthy = [
             f"{stack} {name} ({item['State']}{', ' + health if (health := _health(item)) else ''})"
             for stack in sorted({*names, *wanted})
             for name, item in sorted(services(stack).items())
-            if (item["State"] in RUNNING or name in wanted.get(stack, ())) and not (item["State"] == "running" and not _health(item))
+            if (item["State"] in RUNNING or name in wanted.get(stack, ())) and not _sound(item, sound)
         ]
         # Health checks go on for a while after a service has failed; more time does not help then.
         failed = all("unhealthy" in each for each in unhealthy)
@@ -111,6 +112,16 @@ def rest(stacks: list[dict[str, Any]], names: list[str], seconds: int) -> dict[s
 
 def _ports(name: str) -> list[int]:
     return sorted({port["PublicPort"] for item in services(name).values() for port in item["Ports"] if "PublicPort" in port})
+
+
+def _sound(item: Mapping[str, Any], known: set[str]) -> bool:
+    """Whether a container runs and is healthy; one that was not found healthy yet is checked now, and if it is, its id is `known` then."""
+    if item["State"] != "running":
+        return False
+    engine = Engine()
+    if _health(item) and item["Id"] not in known and passes(engine, engine.ask(f"/containers/{item['Id']}/json")):
+        known.add(item["Id"])
+    return not _health(item) or item["Id"] in known
 
 
 def _health(item: Mapping[str, Any]) -> str:

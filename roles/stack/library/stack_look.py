@@ -67,6 +67,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_beside import MIB, chosen, listens, others, rests
 from ansible.module_utils.stack_engine import SOCKET, Engine, alone, of_project, one_off, reason
+from ansible.module_utils.stack_health import health
 from ansible.module_utils.stack_home import kept
 from ansible.module_utils.stack_memory import deaths, kills_and_peak, told
 from ansible.module_utils.stack_paused import folders, found
@@ -85,7 +86,7 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
     """Return the state, health and memory (MiB) of a container, and the PostgreSQL in its image."""
     engine = Engine()
     facts = engine.ask(f"/containers/{container_id}/json")
-    state = facts["State"]
+    state, sound = facts["State"], health(engine, facts)
     ports, labels = facts["HostConfig"]["PortBindings"], facts["Config"]["Labels"]
     # One that fails may be of another version than its volume.
     major = next((item.partition("=")[2] for item in facts["Config"]["Env"] or [] if item.startswith("PG_MAJOR=")), None)
@@ -105,8 +106,8 @@ def service(container_id: str, memory: bool) -> dict[str, Any]:
     return {
         "container": facts["Id"][:12],
         "state": state["Status"],
-        "health": state.get("Health", {}).get("Status", "none"),
-        "reason": reason(state),
+        "health": sound,
+        "reason": None if sound == "healthy" else reason(state),
         "exit_code": state["ExitCode"],
         "restarts": facts["RestartCount"],
         # The engine's own word is of the first process only; a kernel of a notebook is another.

@@ -33,19 +33,20 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.stack_engine import Engine, services
+from ansible.module_utils.stack_health import health
 from ansible.module_utils.stack_seeding import Limits, Seen, state, told
 
 #: Seconds between two looks.
 PAUSE = 3
-#: A start that has just ended shows as healthy at the next health check of its container: at most so many seconds later.
+#: A start that has just ended is healthy as soon as the server has started again: at most so many seconds later.
 NEXT_CHECK = 15
 
 
 def facts(container_id: str) -> dict[str, Any]:
     """Of a container what is needed to say whether it has failed."""
-    found = Engine().ask(f"/containers/{container_id}/json")
-    health = found["State"].get("Health", {}).get("Status", "none")
-    known = {"state": found["State"]["Status"], "health": health, "restarts": found["RestartCount"]}
+    engine = Engine()
+    found = engine.ask(f"/containers/{container_id}/json")
+    known = {"state": found["State"]["Status"], "health": health(engine, found), "restarts": found["RestartCount"]}
     return known | {"out_of_memory": found["State"]["OOMKilled"]}
 
 

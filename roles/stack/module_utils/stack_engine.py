@@ -61,6 +61,11 @@ class Engine(http.client.HTTPConnection):
         """POST to a path. That there is nothing to do (304) is fine."""
         self._answer("POST", path, query)
 
+    def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """POST a JSON document to a path, and return all that is answered. Raises OSError, also where nothing is said for the timeout."""
+        self.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return self._fine(path, (*DONE, http.HTTPStatus.CREATED)).read()
+
     def remove(self, path: str) -> None:
         """DELETE a path. That it is gone already (404), or another command is removing it (409), is fine."""
         self.opened(path, "DELETE", (*DONE, 404, 409)).read()
@@ -72,6 +77,9 @@ class Engine(http.client.HTTPConnection):
     def opened(self, path: str, method: str = "GET", fine: Container[int] = DONE, /, **query: Any) -> http.client.HTTPResponse:
         """The answer to a path, to be read in parts."""
         self.request(method, f"{path}?{urllib.parse.urlencode(query)}")
+        return self._fine(path, fine)
+
+    def _fine(self, path: str, fine: Container[int]) -> http.client.HTTPResponse:
         answer = self.getresponse()
         if answer.status not in fine:
             kind = GoneError if answer.status == http.HTTPStatus.NOT_FOUND else OSError
