@@ -9,11 +9,12 @@ import docker
 import pytest
 
 from tests.conftest import Checkout
+from tests.e2e.faults import SEEN
 from tests.e2e.support.interruptions import begin, kill, started, task
 
 pytestmark = pytest.mark.xdist_group("machine")
 
-SHOWN = "docker inspect slipway-jupyter-1 --format '{{.Config.Image}} {{.Image}} {{.State.Health.Status}}'"
+SHOWN = f"{SEEN}; docker inspect slipway-jupyter-1 --format '{{{{.Config.Image}}}} {{{{.Image}}}} {{{{.State.Health.Status}}}}'"
 FOLDER = Path("roles/stack/files/compose/jupyter")
 #: A file of the image, in the checkout and in the container.
 FILE = FOLDER / "slipway_memory.py"

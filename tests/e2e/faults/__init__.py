@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from tests.conftest import Checkout
 
-SHOWN = "docker ps --format '{{.Names}} {{.Status}}'"
+#: The engine's own look comes up to 10 s after a start, and after the end of the command that waited for it.
+SEEN = "for _ in $(seq 20); do docker ps | grep -q 'health: starting' || break; sleep 1; done"
+SHOWN = f"{SEEN}; docker ps --format '{{{{.Names}}}} {{{{.Status}}}}'"
 
 
 def serves(machine: Checkout) -> None:
