@@ -39,6 +39,7 @@ from lab import (
     asked_faults,
     disk_rules,
     disks,
+    image_sets,
     instances,
     internet,
     machine_images,
@@ -254,7 +255,7 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     World.lacking = disks.lacking()
     real = None if World.lacking else Disks(lab)
     World.hosts = Hosts(lab, client, host_image, real)
-    World.shared = shared_images.folder(os.environ.get(shared_images.VARIABLE)) if real else None
+    World.shared = image_sets.folder(os.environ.get(image_sets.VARIABLE)) if real else None
     volumes.install(real, disks.base(host_image))
     moto_changes.install()
     state.restore()

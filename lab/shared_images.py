@@ -6,74 +6,24 @@ share their blocks, and take milliseconds.
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import shutil
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from moto.ec2.models import EC2Backend
 
-from lab import config, disks, internet, machine_images, volumes
+from lab import internet, machine_images, volumes
+from lab.image_sets import VARIABLE, Facts, keep, read
 from lab.machine_images import LabAmi
 from lab.world import World
 
 log = logging.getLogger("lab.shared_images")
 
-VARIABLE = "SLIPWAY_LAB_IMAGES"
 #: `bake` gives an image this tag last; its value names what is in it (roles/machine_image).
 _CONTENTS = "slipway-contents"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _one_at_a_time = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of an image beside its disk. `size`: of the disk's file, in bytes."""
-
-    contents: str
-    name: str
-    region: str
-    architecture: str
-    virtualization: str
-    gib: int
-    size: int
-
-
-def folder(name: str | None) -> Path | None:
-    """The folder of a set; none if no set is named. Raises BadInputError for a name that cannot be a folder's."""
-    if not name:
-        return None
-    if not _NAME.fullmatch(name):
-        raise config.BadInputError(f"{VARIABLE}={name}: a set of images has a name of at most 64 letters, digits and hyphens.")
-    return disks.STORE / "pool" / "images" / name
-
-
-def read(facts: Path) -> Facts | None:
-    """What was written down of an image, if all of the image is there."""
-    try:
-        found = Facts(**json.loads(facts.read_text()))
-        whole = facts.stem == found.contents and facts.with_suffix(".img").stat().st_size == found.size
-    except (OSError, ValueError, TypeError):
-        return None
-    return found if whole else None
-
-
-def keep(place: Path, facts: Facts, disk: Path) -> None:
-    """Keep a copy of an image. Its facts are written last, in one step: until then there is none."""
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    disks.clone(disk, place / f"{facts.contents}.img")
-    config.write_private(place / f"{facts.contents}.json", json.dumps(asdict(facts)).encode())
-
-
-def forget(name: str) -> None:
-    """Remove a set. Images that labs have taken from it stay theirs."""
-    if (place := folder(name)) and place.exists():
-        shutil.rmtree(place)
 
 
 def give(backend: EC2Backend) -> None:
@@ -106,7 +56,8 @@ def take(backend: EC2Backend) -> bool:
 def _facts(image: Any, backend: EC2Backend) -> Facts | None:
     """Of an image that is finished, has one disk, and sees nothing of one lab alone (lab/internet.py)."""
     contents = _tags(image).get(_CONTENTS, "") if isinstance(image, LabAmi) else ""
-    if not contents or image.state != "available" or len(image.disks) != 1 or internet.is_seen_from(image) or (disk := _disk(image)) is None:
+    disk = _disk(image)
+    if not contents or disk is None or image.state != "available" or len(image.disks) != 1 or internet.is_seen_from(image):
         return None
     gib = int(image.disks[image.root_device_name]["VolumeSize"])
     return Facts(contents, image.name, backend.region_name, image.architecture, image.virtualization_type, gib, disk.stat().st_size)

@@ -11,7 +11,7 @@ from typing import Any
 import docker
 import pytest
 
-from lab import disks, shared_images
+from lab import disks, image_sets
 from lab.hosts import INSTANCE_LABEL
 from tests.conftest import Checkout, own_lab
 
@@ -32,7 +32,7 @@ def labs(tmp_path: Path) -> Iterator[tuple[Checkout, Checkout]]:
             assert not disks.lacking()
             yield one, two
     finally:
-        shared_images.forget(name)
+        image_sets.forget(name)
 
 
 def own(ec2: Any) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def in_host(instance: str, command: str) -> str:
     [host] = docker.from_env().containers.list(filters={"label": f"{INSTANCE_LABEL}={instance}"})
     code, output = host.exec_run(["sh", "-c", command])
     assert code == 0, output
-    return str(output.decode()).strip()
+    return str(output, "utf-8").strip()  # type: ignore[call-overload]
 
 
 def launched(ec2: Any, image: str) -> str:
@@ -54,7 +54,8 @@ def launched(ec2: Any, image: str) -> str:
 
 def test_an_image_of_one_lab_is_one_of_the_other_once(labs: tuple[Checkout, Checkout]) -> None:
     one, two = (lab.ec2() for lab in labs)
-    base = max(one.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"], key=lambda image: image["CreationDate"])
+    images = one.describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"]
+    base = max(images, key=lambda image: str(image["CreationDate"]))
     machine = launched(one, base["ImageId"])
     in_host(machine, "echo kept > /kept && sync")
     image = one.create_image(InstanceId=machine, Name="mine")["ImageId"]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lab import shared_images
+from lab import image_sets
 from lab.config import BadInputError
 
-FACTS = shared_images.Facts("0123456789abcdef", "slipway-0123456789abcdef-i-1", "us-east-1", "x86_64", "hvm", 8, 6)
+FACTS = image_sets.Facts("0123456789abcdef", "slipway-0123456789abcdef-i-1", "us-east-1", "x86_64", "hvm", 8, 6)
 
 
 def kept(place: Path, disk: bytes | None = b"a disk", **changed: Any) -> Path:
@@ -25,7 +25,7 @@ def kept(place: Path, disk: bytes | None = b"a disk", **changed: Any) -> Path:
 
 
 def test_a_whole_image_is_taken(tmp_path: Path) -> None:
-    assert shared_images.read(kept(tmp_path)) == FACTS
+    assert image_sets.read(kept(tmp_path)) == FACTS
 
 
 @pytest.mark.parametrize(
@@ -38,22 +38,22 @@ def test_a_whole_image_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_one_that_is_half_there_or_another_is_not(tmp_path: Path, disk: bytes | None, changed: dict[str, Any]) -> None:
-    assert shared_images.read(kept(tmp_path, disk, **changed)) is None
+    assert image_sets.read(kept(tmp_path, disk, **changed)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
 def test_facts_that_cannot_be_read_are_of_no_image(tmp_path: Path, text: str) -> None:
     facts = kept(tmp_path)
     facts.write_text(text)
-    assert shared_images.read(facts) is None
+    assert image_sets.read(facts) is None
 
 
 @pytest.mark.parametrize("name", ["../bases", "a/b", ".", "-a", "a b", "a" * 65, "a\n"])
 def test_a_set_has_the_name_of_a_folder(name: str) -> None:
     with pytest.raises(BadInputError, match="SLIPWAY_LAB_IMAGES"):
-        shared_images.folder(name)
+        image_sets.folder(name)
 
 
 def test_no_set_is_named() -> None:
-    assert shared_images.folder(None) is None
-    assert shared_images.folder("") is None
+    assert image_sets.folder(None) is None
+    assert image_sets.folder("") is None
