@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from dataclasses import asdict, dataclass
@@ -48,9 +49,11 @@ def read(facts: Path) -> Facts | None:
 
 
 def keep(place: Path, facts: Facts, disk: Path) -> None:
-    """Keep a copy of an image. Its facts are written last, in one step: until then there is none."""
+    """Keep a copy of an image, each file in one step. Its facts are written last: until then there is none."""
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    disks.clone(disk, place / f"{facts.contents}.img")
+    scratch = place / f".{facts.contents}.{os.getpid()}"
+    disks.clone(disk, scratch)
+    scratch.replace(place / f"{facts.contents}.img")
     config.write_private(place / f"{facts.contents}.json", json.dumps(asdict(facts)).encode())
 
 
