@@ -34,8 +34,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 #: In a run of one worker: quick answers first; what ends the lab last.
 ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
 #: Each group runs on one worker, because its tests share a machine. The longest come first (`tools/durations` shows them), but for the
-#: linters, which have a processor's time to themselves while the lab's images are built.
-GROUPS = ("examples", "projects", "linters", "machine", "resize", "faults", "bare machines")
+#: linters, which have a processor's time to themselves while the lab's images are built, and while the first group bakes the run's image:
+#: of the others that begin with it none waits for that.
+GROUPS = ("examples", "machine", "linters", "projects", "resize", "faults", "bare machines")
 #: The groups whose labs share one image (the fixture `image_of_the_run`): their tests are of what comes after a machine is made. Others
 #: show what a machine gets that is made from the system's own image.
 FROM_IMAGE = {
