@@ -39,7 +39,6 @@ from lab import (
     asked_faults,
     disk_rules,
     disks,
-    image_sets,
     instances,
     internet,
     machine_images,
@@ -47,7 +46,6 @@ from lab import (
     power,
     root_volumes,
     rules,
-    shared_images,
     state,
     volumes,
 )
@@ -136,8 +134,6 @@ class Application:
             backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
             rules.check(action, params, backend)
             disk_rules.check(action, params, backend, World.lacking)
-            if action == "DescribeImages" and shared_images.take(backend):
-                state.save()
             if action == "RunInstances" and params.get("ClientToken"):
                 answer = self._launch_once(params, environ)
             elif answers.BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
@@ -161,8 +157,6 @@ class Application:
             answer = Answer.error(rules.RefusalError(refusal.code, refusal.message))
         _log_request(action, environ, logged, answer)
         if not action.startswith(("Describe", "Get")):
-            if action == "CreateTags":
-                shared_images.give(ec2_backends[DEFAULT_ACCOUNT_ID][region])
             instances.follow_groups()
             instances.follow_metadata()
             state.save()
@@ -255,7 +249,6 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     World.lacking = disks.lacking()
     real = None if World.lacking else Disks(lab)
     World.hosts = Hosts(lab, client, host_image, real)
-    World.shared = image_sets.folder(os.environ.get(image_sets.VARIABLE)) if real else None
     volumes.install(real, disks.base(host_image))
     moto_changes.install()
     state.restore()

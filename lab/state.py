@@ -33,7 +33,7 @@ def save() -> None:
     with _saving:
         while True:
             try:
-                state = pickle.dumps({"regions": dict(ec2_backends[DEFAULT_ACCOUNT_ID]), "launched": World.launched, "taken": World.taken})
+                state = pickle.dumps({"regions": dict(ec2_backends[DEFAULT_ACCOUNT_ID]), "launched": World.launched})
                 break
             except RuntimeError:
                 log.info("the state changed while it was read; reading it again")
@@ -50,8 +50,6 @@ def restore() -> None:
             machine_images.give_up(backend)
             root_volumes.give_up(backend)
         World.launched.update(kept["launched"])
-        # One of before images were shared has none.
-        World.taken.update(kept.get("taken", ()))
     believe_hosts(moving=True)
 
 

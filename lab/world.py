@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ClassVar
 
 from lab.config import Lab
@@ -26,6 +25,3 @@ class World:
     launched: ClassVar[dict[tuple[str, str, str], tuple[dict[str, str], Any]]] = {}
     #: Instances that the lab itself reboots.
     rebooting: ClassVar[set[str]] = set()
-    #: The folder of the images that several labs share, if they do; and which of them this lab has had.
-    shared: ClassVar[Path | None] = None
-    taken: ClassVar[set[str]] = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import json
 import os
@@ -14,7 +13,7 @@ import sys
 import time
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import pytest
 import yaml
 from botocore.config import Config
 
-from lab import config, image_sets
+from lab import config
 from slipway import lock
 from tests import durations
 
@@ -34,22 +33,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 #: In a run of one worker: quick answers first; what ends the lab last.
 ORDER = ("unit", "lint", "images", "lab", "e2e", "molecule")
 #: Each group runs on one worker, because its tests share a machine. The longest come first (`tools/durations` shows them), but for the
-#: linters, which have a processor's time to themselves while the lab's images are built, and while the first group bakes the run's image:
-#: of the others that begin with it none waits for that.
-GROUPS = ("examples", "machine", "linters", "projects", "resize", "faults", "bare machines")
-#: The groups whose labs share one image (the fixture `image_of_the_run`): their tests are of what comes after a machine is made. Others
-#: show what a machine gets that is made from the system's own image.
-FROM_IMAGE = {
-    "examples",
-    "projects",
-    "resize",
-    "isolation",
-    *(f"tests/e2e/test_{name}.py" for name in ("everything_held", "home", "jobs")),
-}
-#: With fewer of them in a run, to make the image takes longer than it saves.
-IMAGE_PAYS = 3
-#: The controller of the run, in its environment and its workers'.
-RUN = "SLIPWAY_TESTS_RUN"
+#: linters, which have a processor's time to themselves while the lab's images are built.
+GROUPS = ("examples", "projects", "linters", "machine", "resize", "faults", "bare machines")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,21 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
-        os.environ[RUN] = str(os.getpid())
-        _forget_images(lambda run: not Path("/proc", run).exists())
         config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if not hasattr(config, "workerinput"):
-        _forget_images(lambda run: run == str(os.getpid()))
-
-
-def _forget_images(ended: Callable[[str], bool]) -> None:
-    """Remove the images of runs that have ended, one that was killed perhaps."""
-    for name in image_sets.names("tests-"):
-        if ended(name.removeprefix("tests-")):
-            image_sets.forget(name)
 
 
 @dataclass(frozen=True)
@@ -244,26 +215,6 @@ def own_lab(folder: Path, umask: int = 0) -> Iterator[Checkout]:
     yield here
     done = here.orchestrate("lab", "down", "--yes")
     assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="session")
-def image_of_the_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Checkout], Checkout]:
-    """Start a checkout's lab with the image that the labs of this run share, if that pays; the first one bakes it."""
-    name = f"tests-{os.environ[RUN]}"
-    pays = os.geteuid() == 0 and len({_group(item) for item in request.session.items} & FROM_IMAGE) >= IMAGE_PAYS
-    lock_file = tmp_path_factory.getbasetemp().parent / f"{name}.lock"
-
-    def image(here: Checkout) -> Checkout:
-        if pays:
-            done = here.orchestrate("lab", "up", SLIPWAY_LAB_IMAGES=name)
-            assert done.returncode == 0, done.stderr
-            with lock_file.open("w") as held:
-                fcntl.flock(held, fcntl.LOCK_EX)
-                if not image_sets.contents(name):
-                    here.answer("bake", "--disk", "8")
-        return here
-
-    return image
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def projects(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout with a lab of its own for the group `projects`; its machine is made by the first deploy."""
     with own_lab(tmp_path_factory.mktemp("projects")) as here:
-        yield image_of_the_run(here)
+        yield here

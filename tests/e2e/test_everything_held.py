@@ -6,7 +6,7 @@ import base64
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -49,10 +49,10 @@ WRITES_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A t2.micro with all of it."""
     with own_lab(tmp_path_factory.mktemp("everything")) as here:
-        image_of_the_run(here).answer("up")
+        here.answer("up")
         here.on_host(f"{SQL} -f -", stdin=ODD_SQL)
         password = here.on_host("cat slipway/secrets/mongo_password").strip()
         said = here.on_host(MONGO, stdin=f'db.getSiblingDB("admin").auth("slipway", "{password}");{ODD_MONGO}')

@@ -10,7 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -35,10 +35,10 @@ def slow(number):
 
 
 @pytest.fixture(scope="module")
-def examples(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout with a lab of its own; its machine is made by the first deploy."""
     with own_lab(tmp_path_factory.mktemp("examples")) as here:
-        yield image_of_the_run(here)
+        yield here
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

@@ -8,7 +8,7 @@ import json
 import subprocess
 import tarfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,10 +163,10 @@ def image(here: Checkout, stack: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A t2.micro with a base stack and a project, which run side by side, each with its home full."""
     with own_lab(tmp_path_factory.mktemp("homes")) as here:
-        make(image_of_the_run(here), "survey", "redis", memory_mib=400)
+        make(here, "survey", "redis", memory_mib=400)
         for words in STACKS.values():
             here.answer(*words)
         beside = here.on_host("docker ps --format '{{.Names}}' | sort").split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import yaml
@@ -45,10 +45,9 @@ for name in ("data", "docker/postgres", "docker/jupyter", "runs", "stolen", "lib
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A checkout with two projects on a machine that builds images itself."""
     with own_lab(tmp_path_factory.mktemp("isolation")) as made:
-        image_of_the_run(made)
         for name in ("left", "right"):
             make(made, name, "postgres,redis", ["print(1)"], instance_type="t2.small", memory_mib=450)
             made.answer("deploy", name)

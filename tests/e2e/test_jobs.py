@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -35,10 +35,10 @@ FAILED = "from lib.jobs import queue\nprint(len(queue().failed_job_registry), le
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Checkout]:
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A t2.micro with a project that has two workers, which give a running job five seconds."""
     with own_lab(tmp_path_factory.mktemp("jobs")) as here:
-        folder = make(image_of_the_run(here), "jobs", "redis,worker,monitor", job_seconds=5)
+        folder = make(here, "jobs", "redis,worker,monitor", job_seconds=5)
         (folder / "lib" / "slow.py").write_text(MODULE)
         here.answer("deploy", "jobs")
         yield here

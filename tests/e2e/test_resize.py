@@ -8,7 +8,7 @@ import pty
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,10 +61,10 @@ class Machine(Checkout):
 
 
 @pytest.fixture(scope="module")
-def resizable(tmp_path_factory: pytest.TempPathFactory, image_of_the_run: Callable[[Checkout], Checkout]) -> Iterator[Machine]:
+def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with data, in a lab of its own."""
     with own_lab(tmp_path_factory.mktemp("resizable")) as made:
-        here = Machine(made.path, image_of_the_run(made).answer("up")["url"])
+        here = Machine(made.path, made.answer("up")["url"])
         holdings.fill(here)
         assert holdings.read(here) == holdings.WHOLE
         yield here
