@@ -39,6 +39,7 @@ from lab import (
     asked_faults,
     disk_rules,
     disks,
+    image_sets,
     instances,
     internet,
     machine_images,
@@ -46,6 +47,7 @@ from lab import (
     power,
     root_volumes,
     rules,
+    shared_images,
     state,
     volumes,
 )
@@ -134,6 +136,8 @@ class Application:
             backend = ec2_backends[DEFAULT_ACCOUNT_ID][region]
             rules.check(action, params, backend)
             disk_rules.check(action, params, backend, World.lacking)
+            if action == "DescribeImages" and shared_images.exchange(backend, World.images):
+                state.save()
             if action == "RunInstances" and params.get("ClientToken"):
                 answer = self._launch_once(params, environ)
             elif answers.BEHAVIOUR in params and action == "ModifyInstanceAttribute" and params.get("DryRun") != "true":
@@ -148,6 +152,8 @@ class Application:
                     answer = self._through_moto(environ)
             else:
                 answer = self._through_moto(environ)
+                if action == "CreateTags":
+                    shared_images.exchange(backend, World.images)
                 if action in _SILENT and answer.status.startswith("200"):
                     answer = Answer.response(action, "<return>true</return>")
         except rules.RefusalError as refusal:
@@ -247,6 +253,7 @@ def serve(lab: Lab, client: docker.DockerClient, host_image: str) -> None:
     requests_log.propagate = False
     World.lab = lab
     World.lacking = disks.lacking()
+    World.images = image_sets.asked()
     real = None if World.lacking else Disks(lab)
     World.hosts = Hosts(lab, client, host_image, real)
     volumes.install(real, disks.base(host_image))

@@ -82,6 +82,13 @@ def base(host_image: str) -> Path:
     return _BASES / f"{host_image.rpartition(':')[2]}.img"
 
 
+def clone(source: Path, target: Path, gib: int = 0) -> None:
+    """Copy a file of the pool within it, made at least so large."""
+    with source.open("rb") as read, target.open("wb") as written:
+        fcntl.ioctl(written, _FICLONE, read.fileno())
+        written.truncate(max(gib * _GIB, os.fstat(read.fileno()).st_size))
+
+
 def _open_pool() -> None:
     if _mounted(_POOL):
         return
@@ -172,9 +179,7 @@ class Disks:
 
     def copy(self, source: Path, name: str, gib: int) -> None:
         """Copy a disk as it is at this moment, and make the copy as large as asked: what a power cut would leave, as an EBS snapshot is."""
-        with source.open("rb") as read, self.file(name).open("wb") as written:
-            fcntl.ioctl(written, _FICLONE, read.fileno())
-            written.truncate(max(gib * _GIB, os.fstat(read.fileno()).st_size))
+        clone(source, self.file(name), gib)
 
     def grow(self, name: str, gib: int) -> None:
         """Make a disk larger. What is on it, a filesystem say, stays as large as it was."""

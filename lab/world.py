@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, ClassVar
 
 from lab.config import Lab
@@ -18,6 +19,8 @@ class World:
     hosts: Hosts
     #: Why there are no real disks, if there are none.
     lacking: str = ""
+    #: The folder of the images that it shares with other labs, if it does.
+    images: Path | None = None
     workers: ClassVar = ThreadPoolExecutor(max_workers=8, thread_name_prefix="host")
     recent_addresses: ClassVar[deque[str]] = deque(maxlen=100)
     faults: ClassVar = Faults()

@@ -23,9 +23,9 @@ import pytest
 import yaml
 from botocore.config import Config
 
-from lab import config
+from lab import config, disks, image_sets
 from slipway import lock
-from tests import durations
+from tests import durations, machines
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -55,6 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    machines.count(session.items)
     # A pytest whose pytest-xdist does not know the marks would give each test to another worker, and each of them its own machine.
     if getattr(session.config.option, "loadgroup", False) and hasattr(session.config, "workerinput"):
         lost = [item.nodeid for item in session.items if not item.nodeid.endswith(f"@{_group(item)}")]
@@ -75,6 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(durations.Worker())
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Log(config, PROJECT / ".durations"))
+        if (getattr(config.option, "numprocesses", None) or 0) > 1:
+            config.pluginmanager.register(machines.Controller())
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class Checkout:
     def run(self, *command: str, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout. AWS settings of the one who tests stay outside."""
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ANSIBLE_", "MOLECULE_"))}
+        if self.path in _PLAIN:
+            clean.pop(image_sets.VARIABLE, None)
         clean["PATH"] = f"{self.path / '.venv' / 'bin'}{os.pathsep}{clean['PATH']}"
         began, made = time.time(), self._asked("RunInstances")
         try:
@@ -208,13 +213,42 @@ def ssh_group(ec2: Any, name: str) -> str:
     return group
 
 
+#: With these variables of the user's own a machine is made from no baked image.
+PLAIN = {"ec2_instance_image_contents": ""}
+#: The copies whose labs take nothing from the run's image.
+_PLAIN: set[Path] = set()
+
+
 @contextlib.contextmanager
-def own_lab(folder: Path, umask: int = 0) -> Iterator[Checkout]:
-    """A copy of the project in a folder, with a lab of its own, which is removed at the end."""
-    here = copy_project(folder / "slipway", umask)
+def own_lab(folder: Path, umask: int = 0, *, plain: bool = False) -> Iterator[Checkout]:
+    """A copy of the project in a folder, with a lab of its own, which is removed at the end.
+
+    Its machines come from the run's image, if the run has one; `plain`: never, as a user's before a `bake`.
+    """
+    if plain:
+        _PLAIN.add(folder / "slipway")
+    else:
+        machines.once(lambda: _bake(folder / "image"))
+    with _lab(folder / "slipway", umask) as here:
+        yield here
+
+
+@contextlib.contextmanager
+def _lab(path: Path, umask: int = 0) -> Iterator[Checkout]:
+    here = copy_project(path, umask)
     yield here
     done = here.orchestrate("lab", "down", "--yes")
     assert done.returncode == 0, done.stderr
+
+
+def _bake(path: Path) -> None:
+    """Make the run's image, in a lab whose records and faults are no test's."""
+    with _lab(path) as here:
+        done = here.orchestrate("lab", "up")
+        assert done.returncode == 0, done.stderr
+        if not disks.lacking():
+            # Any machine of the tests has so large a disk.
+            here.answer("bake", "--disk", "10")
 
 
 @pytest.fixture(scope="session")

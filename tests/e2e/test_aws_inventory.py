@@ -79,7 +79,7 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with own_lab(tmp_path_factory.mktemp("aws")) as here:
+    with own_lab(tmp_path_factory.mktemp("aws"), plain=True) as here:
         given = here.answer("lab", "aws")["aws"]
         inventory = here.path / "inventory"
         shutil.copy(given["variables"], inventory / "aws" / "group_vars" / "all")

@@ -73,7 +73,7 @@ def instances(lab: Checkout) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def baked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baked]:
     """An image, by a command that was killed while its machine was being cleaned, and by the same one again."""
-    with own_lab(tmp_path_factory.mktemp("bake")) as lab:
+    with own_lab(tmp_path_factory.mktemp("bake"), plain=True) as lab:
         assert lab.orchestrate("lab", "up").returncode == 0
         assert not disks.lacking()
         command = interruptions.begin(lab, ["bake", "--disk", "10"], interruptions.task("Send what cleans it"))

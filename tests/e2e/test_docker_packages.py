@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lab import engine
-from tests.conftest import Checkout
+from tests.conftest import PLAIN, Checkout
 
 pytestmark = pytest.mark.long
 NAME = "bare"
@@ -60,7 +60,8 @@ class Repository:
 @pytest.fixture(scope="module")
 def bare(lab: Checkout) -> Iterator[Checkout]:
     """A host that has no engine, and no package of one."""
-    made = lab.run("ansible-playbook", "playbooks/provision.yml", "--extra-vars", f"slipway_name={NAME}")
+    with lab.given(PLAIN):
+        made = lab.run("ansible-playbook", "playbooks/provision.yml", "--extra-vars", f"slipway_name={NAME}")
     assert made.returncode == 0, made.stdout + made.stderr
     yield lab
     gone = lab.orchestrate("destroy", NAME)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Checkout
+from tests.conftest import PLAIN, Checkout
 from tests.e2e.support.interruptions import begin, kill, task
 
 pytestmark = pytest.mark.long
@@ -30,7 +30,8 @@ TASKS = [
 
 @pytest.fixture(scope="module")
 def unlucky(lab: Checkout) -> Iterator[Checkout]:
-    yield lab
+    with lab.given(PLAIN):
+        yield lab
     for play in lab.plays(NAME):
         os.kill(play, signal.SIGKILL)
     gone = lab.orchestrate("destroy", NAME)

@@ -62,8 +62,8 @@ class Machine(Checkout):
 
 @pytest.fixture(scope="module")
 def resizable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine with data, in a lab of its own."""
-    with own_lab(tmp_path_factory.mktemp("resizable")) as made:
+    """A machine with data, in a lab of its own; made whole by `up`, without an image."""
+    with own_lab(tmp_path_factory.mktemp("resizable"), plain=True) as made:
         here = Machine(made.path, made.answer("up")["url"])
         holdings.fill(here)
         assert holdings.read(here) == holdings.WHOLE

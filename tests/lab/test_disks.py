@@ -70,7 +70,8 @@ def machine(lab: Checkout) -> Iterator[Machine]:
     for volume in machine.ec2.describe_volumes()["Volumes"]:
         machine.ec2.delete_volume(VolumeId=volume["VolumeId"])
     for image in machine.ec2.describe_images(Owners=["self"])["Images"]:
-        if not image["Name"].startswith("slipway-lab/"):
+        # One that the run's tests share stays.
+        if not image["Name"].startswith("slipway-lab/") and "slipway-contents" not in {tag["Key"] for tag in image.get("Tags", [])}:
             machine.ec2.deregister_image(ImageId=image["ImageId"])
     for snapshot in machine.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]:
         if not snapshot.get("Description", "").startswith("Auto-created"):
