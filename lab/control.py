@@ -16,7 +16,7 @@ import docker
 import yaml
 from docker.types import EndpointConfig, IPAMConfig, IPAMPool
 
-from lab import certificates, config, disks, engine, images, metadata, networks, process
+from lab import certificates, config, disks, engine, image_sets, images, metadata, networks, process
 from lab.config import LABEL, PROJECT, REGISTRY, BadInputError, Lab, LabError
 from lab.engine import Report
 from lab.hosts import INSTANCE_LABEL, public_network, vpc_network
@@ -50,6 +50,7 @@ def up(report: Report = print) -> Lab:
     """
     lab = config.load()
     _check_networks(lab)
+    image_sets.asked()
     if lab and _is_whole(lab):
         return lab
     with engine.alone(report):

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from lab import disks
-from lab.config import LabError
+from lab.config import BadInputError
 
 #: In the environment of a lab's API: the set that it shares.
 VARIABLE = "SLIPWAY_LAB_IMAGES"
@@ -16,12 +16,12 @@ _SETS = disks.STORE / "pool" / "images"
 
 
 def asked() -> Path | None:
-    """The folder of the set that this process shares; None for none. Raises LabError at what cannot be a set's name."""
+    """The folder of the set that this process shares; None for none. Raises BadInputError at what cannot be a set's name."""
     name = os.environ.get(VARIABLE, "")
     if not name:
         return None
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", name):
-        raise LabError(f"{VARIABLE} is {name!r}. Allowed: at most 40 lower-case letters, digits and hyphens.")
+        raise BadInputError(f"{VARIABLE} is {name!r}. Allowed: at most 40 lower-case letters, digits and hyphens.")
     return folder(name)
 
 

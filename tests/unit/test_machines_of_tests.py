@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from lab import image_sets
+from lab.config import BadInputError
 from tests import machines
 
 
@@ -80,6 +81,13 @@ def test_one_that_fails_is_not_tried_again() -> None:
     with pytest.raises(ZeroDivisionError):
         machines.once(lambda: print(1 // 0))
     machines.once(lambda: pytest.fail("it was tried again"))
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "A", "-a", "a b", "a" * 41])
+def test_a_name_that_cannot_be_a_folders_is_bad_input(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(image_sets.VARIABLE, name)
+    with pytest.raises(BadInputError, match="Allowed"):
+        image_sets.asked()
 
 
 def test_the_sets_of_runs_that_are_gone_are_removed_and_others_stay(monkeypatch: pytest.MonkeyPatch) -> None:
