@@ -26,8 +26,8 @@ def provision(here: Checkout, name: str = "slipway") -> None:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A machine without a stack, in a lab of its own."""
-    with own_lab(tmp_path_factory.mktemp("bare")) as here:
+    """A machine without an engine, in a lab of its own."""
+    with own_lab(tmp_path_factory.mktemp("bare"), plain=True) as here:
         started = here.orchestrate("lab", "up")
         assert started.returncode == 0, started.stderr
         provision(here)
