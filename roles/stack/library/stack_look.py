@@ -21,7 +21,7 @@ options:
 
 RETURN = r"""
 directory: {type: str, returned: always, description: The folder's absolute path.}
-bare: {type: bool, returned: always, description: Whether the host has no engine, and no folder of a stack or a project.}
+bare: {type: bool, returned: always, description: "Whether the host has no folder of a stack or a project, and no engine or no container."}
 made: {type: bool, returned: always, description: Whether the folder is there.}
 engine: {type: bool, returned: always, description: Whether the engine answers this user.}
 busy: {type: bool, returned: always, description: Whether a module of an interrupted run still works on the host.}
@@ -181,6 +181,11 @@ def other(directory: str, secrets: Mapping[str, str]) -> list[str]:
     return found
 
 
+def bare(deployed: bool, has_engine: bool, containers: int | None) -> bool:
+    """Whether nothing was deployed to the host; one from a baked image has an engine all the same. `containers`: None if that is silent."""
+    return not deployed and (not has_engine if containers is None else containers == 0)
+
+
 def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any]:
     """Everything that the engine knows."""
     name = module.params["name"]
@@ -216,6 +221,7 @@ def look(engine: Engine, module: AnsibleModule, directory: str) -> dict[str, Any
         "batch_runs": of_all(containers),
         "port_taken_by": port and taken_by(port, name, containers),
         "root": engine.ask("/info")["DockerRootDir"],
+        "containers": len(containers),
     }
 
 
@@ -262,7 +268,7 @@ def main() -> None:
     }
     result["made"] = os.path.isdir(directory)
     deployed = result["made"] or os.path.isdir(os.path.expanduser("~/projects"))
-    result["bare"] = not deployed and shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin") is None
+    has_engine = shutil.which("dockerd", path="/usr/sbin:/usr/bin:/usr/local/bin:/sbin:/bin") is not None
     result["busy"] = False
     if result["made"]:
         with alone(directory, module.params["idle_seconds"]) as idle:
@@ -271,6 +277,7 @@ def main() -> None:
         result.update(look(Engine(), module, directory))
     except (OSError, http.client.HTTPException) as silent:
         result.update(engine=False, reason=f"{SOCKET}: {silent.strerror if isinstance(silent, OSError) and silent.strerror else silent}")
+    result["bare"] = bare(deployed, has_engine, result.pop("containers") if result["engine"] else None)
     result["disks"] = filesystems(directory, result.pop("root"))
     module.exit_json(**result)
 
