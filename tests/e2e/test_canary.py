@@ -95,7 +95,7 @@ PLANTS: dict[str, tuple[str, str]] = {
     "/tmp/planted": ('echo "$word" > /tmp/planted', "rm /tmp/planted"),  # noqa: S108 - a folder of the machine
     "/var/log/planted": ('echo "x$word" | sudo tee /var/log/planted', "sudo rm /var/log/planted"),
     "/home/ubuntu/slipway/planted": ('printf "\\0$word" > slipway/planted', "rm slipway/planted"),
-    "/home/ubuntu/.ansible/planted": ('echo "$word" > .ansible/planted', "rm .ansible/planted"),
+    "/home/ubuntu/.ansible/planted": ('mkdir -p .ansible; echo "$word" > .ansible/planted', "rm .ansible/planted"),
     "/proc/*/cmdline": ('(exec -a "$word" sleep 300) & echo $! > /tmp/pid', "kill $(cat /tmp/pid)"),
     "/proc/*/environ": ("(PLANTED=$word exec sleep 301) & echo $! > /tmp/pid2", "kill $(cat /tmp/pid2)"),
     "containers": ('docker create --name planted --label "planted=$word" $image', "docker rm planted"),

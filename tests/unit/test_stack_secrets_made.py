@@ -57,3 +57,11 @@ def test_a_file_may_end_with_a_newline() -> None:
 def test_a_dry_run_makes_nothing(stack: Path) -> None:
     assert module.keep(stack, PLACES, PLACES, {}, dry=True) == (sorted(PLACES.values()), True)
     assert not stack.exists()
+
+
+def test_a_folder_that_another_role_has_made_gets_the_mode_that_the_host_has(stack: Path) -> None:
+    stack.mkdir(parents=True, mode=0o700)
+    assert module.keep(stack, PLACES, [], {}, dry=True) == ([], True)
+    assert module.keep(stack, PLACES, [], {}, dry=False) == ([], True)
+    assert [mode(stack), mode(stack / "secrets")] == [0o755, 0o700]
+    assert module.keep(stack, PLACES, [], {}, dry=False) == ([], False)

@@ -22,6 +22,7 @@ made: {type: list, returned: always, description: "Files that were written, rela
 """
 
 import secrets
+import stat
 import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -39,14 +40,18 @@ def wanted(kept: str | None, given: str | None) -> str | None:
     return given if given is not None and given != kept.rstrip("\n") else None
 
 
-def make(folder: Path, mode: int) -> list[Path]:
-    """Make a folder, with those above it; return those that were missing."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()][::-1]
-    for each in missing:
+def right(folder: Path, mode: int) -> bool:
+    """Whether a folder is there, with this mode."""
+    return folder.is_dir() and stat.S_IMODE(folder.stat().st_mode) == mode
+
+
+def make(folder: Path, mode: int) -> None:
+    """Make a folder, with those above it, and give it its mode. The host's has it from rsync, which sends files from two such folders."""
+    for each in [each for each in (*reversed(folder.parents), folder) if not each.exists()]:
         each.mkdir()
         # Whatever the umask.
         each.chmod(mode)
-    return missing
+    folder.chmod(mode)
 
 
 def write(path: Path, text: str) -> None:
@@ -64,7 +69,7 @@ def keep(
 ) -> tuple[list[str], bool]:
     """Make what is missing, but for a `dry` run; return the files that are written, and whether anything changes."""
     folders = {directory: 0o755} | {directory / Path(place).parent: 0o700 for place in places.values()}
-    changed = any(not folder.is_dir() for folder in folders)
+    changed = not all(right(folder, mode) for folder, mode in folders.items())
     texts = {}
     for service in services:
         path = directory / places[service]
@@ -73,7 +78,8 @@ def keep(
             texts[path] = text
     if not dry:
         for folder, mode in folders.items():
-            make(folder, mode)
+            if not right(folder, mode):
+                make(folder, mode)
         for path, text in texts.items():
             write(path, text)
     return sorted(str(path.relative_to(directory)) for path in texts), changed or bool(texts)

@@ -88,6 +88,9 @@ class Redis:
 
     def _read(self, known: str) -> dict[str, Any]:
         facts = dict(line.partition(":")[::2] for line in self._ask(b"INFO").decode(errors="replace").splitlines() if ":" in line)
+        # While it reads its data it refuses nearly all but this, which tells of no key then.
+        if facts["loading"] != "0":
+            raise StoreError("LOADING Redis reads its data")
         mark = " ".join(facts[name] for name in ("run_id", "rdb_changes_since_last_save", "rdb_last_save_time"))
         if mark == known:
             return {"mark": mark}
