@@ -24,7 +24,7 @@ _SECONDS = 60
 
 
 def free_port(kept: Collection[int] = ()) -> int:
-    """Return the first free loopback port that is none of those `kept` for others. Raises LabError if there is none."""
+    """Return the first free loopback port, without those that are `kept` for other labs. Raises LabError if all are taken."""
     for port in range(_FIRST_PORT, _FIRST_PORT + 100):
         if port not in kept and _is_free(port):
             return port
