@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tests.conftest import Checkout
 from tests.e2e.faults.power import PYTHON, READER
 from tests.e2e.support.machines import instance
+from tests.modules import load
+
+grow: Any = load("ec2_grow_rules")
 
 #: Prints a line for each write that a store has acknowledged, and one when it refuses or ends; each store has a thread of its own.
 WRITER = """
@@ -106,7 +111,11 @@ def disk_full(machine: Checkout) -> Iterator[None]:
     [root] = ec2.describe_instances(InstanceIds=[instance(machine)])["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
     [volume] = ec2.describe_volumes(VolumeIds=[root["Ebs"]["VolumeId"]])["Volumes"]
     ec2.modify_volume(VolumeId=volume["VolumeId"], Size=volume["Size"] + 4)
-    machine.on_host("sudo xfs_growfs /")
+    facts = (json.loads(machine.on_host(shlex.join(command))) for command in (grow.FINDMNT, grow.LSBLK))
+    commands = grow.commands(*facts)
+    assert commands == [["xfs_growfs", "/"]]
+    for command in commands:
+        machine.on_host(shlex.join(["sudo", *command]))
     yield
     kept = json.loads(machine.on_host(PYTHON, stdin=READER.replace('delete("power")', 'delete("power", "waste")')))
     assert {store: numbers - set(kept[store]) for store, numbers in acknowledged.items()} == {store: set() for store in _STORES}
