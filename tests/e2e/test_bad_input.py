@@ -157,7 +157,7 @@ def test_the_shells_own_aws_settings_do_not_reach_the_lab(lab: Checkout) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_aws_without_credentials(checkout: Checkout) -> None:
+def test_aws_without_credentials_is_bad_input(checkout: Checkout) -> None:
     nowhere = {"HOME": str(checkout.path), "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true"}
     done = checkout.orchestrate("up", "--target", "aws", **nowhere)
     assert done.returncode == 2, done.stderr

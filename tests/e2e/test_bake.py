@@ -168,7 +168,7 @@ def test_an_image_that_is_stale_or_half_done_is_not_taken(baked: Baked) -> None:
         (["bake", "--remove", "ami-0a1b2c3d"], "no image that `bake` has made"),
     ],
 )
-def test_what_is_refused(baked: Baked, words: list[str], said: str) -> None:
+def test_wrong_words_of_bake_are_bad_input(baked: Baked, words: list[str], said: str) -> None:
     done = baked.lab.orchestrate(*[baked.image if word == "OURS" else word for word in words])
     assert done.returncode == 2, done.stderr
     assert said in done.stderr

@@ -87,7 +87,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("given", [pytest.param(given, marks=[pytest.mark.long] * (number > 1)) for number, given in enumerate(WRONG)])
-def test_a_type_that_cannot_be_borrowed(borrower: Machine, given: str) -> None:
+def test_a_type_that_cannot_be_borrowed_is_bad_input_and_changes_nothing(borrower: Machine, given: str) -> None:
     asked = len(borrower.requests())
     done = borrower.orchestrate("run", "job/ipynb/own.ipynb", "--on", given)
     assert done.returncode == 2, done.stderr
@@ -129,7 +129,7 @@ def in_the_notebook(here: Machine, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.5)
 
 
-def test_killed_on_its_way_up_and_then_the_whole_of_it(borrower: Machine) -> None:
+def test_a_burst_that_was_killed_on_its_way_up_is_finished_by_the_same_command(borrower: Machine) -> None:
     words = ["run", "job/ipynb/own.ipynb", "--on", LARGE]
     before = borrower.runs()
     # Before the tag nobody knows of it, and nothing has happened.
@@ -157,7 +157,7 @@ def test_killed_on_its_way_up_and_then_the_whole_of_it(borrower: Machine) -> Non
 
 
 @pytest.mark.long
-def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) -> None:
+def test_a_burst_is_finished_after_a_kill_before_the_notebook_and_ctrl_c_in_it(borrower: Machine) -> None:
     words = ["run", "job/ipynb/starve.ipynb", "--on", LARGE]
     before = borrower.runs()
     killed(borrower, words, larger(borrower))
@@ -178,7 +178,7 @@ def test_killed_before_the_notebook_then_interrupted_in_it(borrower: Machine) ->
 
 
 @pytest.mark.long
-def test_killed_in_the_notebook_then_in_the_fetch_then_on_its_way_down(borrower: Machine) -> None:
+def test_a_burst_is_finished_after_kills_in_the_notebook_the_fetch_and_on_its_way_down(borrower: Machine) -> None:
     before = borrower.runs()
     process = begin(borrower, ["run", "job/ipynb/starve.ipynb", "--on", LARGE], larger(borrower))
     in_the_notebook(borrower, process)

@@ -31,7 +31,7 @@ def recap(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, int]]:
     return {host.strip(): {word: int(number) for word, number in (item.split("=") for item in rest.split())} for host, _, rest in lines}
 
 
-def test_before_there_is_a_machine(lab: Checkout) -> None:
+def test_a_dry_run_of_site_before_there_is_a_machine_makes_nothing(lab: Checkout) -> None:
     machines = lab.path / ".slipway" / "lab" / "machines"
     done = check(lab, "site.yml", "--extra-vars", "slipway_name=imagined")
     assert recap(done)["localhost"]["changed"] > 0
@@ -41,13 +41,13 @@ def test_before_there_is_a_machine(lab: Checkout) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("playbook", ["status", "open", "start", "destroy"])
-def test_other_playbooks_before_there_is_a_machine(lab: Checkout, playbook: str) -> None:
+def test_a_dry_run_of_other_playbooks_before_there_is_a_machine_has_nothing_to_change(lab: Checkout, playbook: str) -> None:
     confirm = ["--extra-vars", "ec2_instance_destroy_confirm=imagined"] if playbook == "destroy" else []
     done = check(lab, f"playbooks/{playbook}.yml", "--extra-vars", "slipway_name=imagined", *confirm)
     assert recap(done)["localhost"]["changed"] == 0
 
 
-def test_of_a_machine_that_is_up(machine: Checkout) -> None:
+def test_a_dry_run_of_a_machine_that_is_up_has_nothing_to_change(machine: Checkout) -> None:
     here = machine.path / ".slipway" / "lab" / "machines" / "slipway"
     before = folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort"), machine.on_host(FILES)
     assert before[0] and before[1] and before[2]
@@ -71,7 +71,7 @@ def test_what_would_change_is_told_and_not_done(machine: Checkout) -> None:
 
 
 @pytest.mark.long
-def test_of_the_end_of_a_machine(machine: Checkout) -> None:
+def test_a_dry_run_of_destroy_tells_it_and_removes_nothing(machine: Checkout) -> None:
     here = machine.path / ".slipway" / "lab" / "machines" / "slipway"
     before = folder(here), machine.on_host("docker ps --all --quiet --no-trunc | sort")
     done = check(machine, "playbooks/destroy.yml", "--extra-vars", "ec2_instance_destroy_confirm=slipway")

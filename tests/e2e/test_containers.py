@@ -44,7 +44,7 @@ def test_there_is_no_other_container(inspected: dict[str, dict[str, Any]]) -> No
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_privileges(inspected: dict[str, dict[str, Any]], service: str) -> None:
+def test_no_container_has_privileges(inspected: dict[str, dict[str, Any]], service: str) -> None:
     host = inspected[service]["HostConfig"]
     assert host["SecurityOpt"] == ["no-new-privileges:true"]
     assert host["CapDrop"] == ["ALL"]
@@ -56,7 +56,7 @@ def test_privileges(inspected: dict[str, dict[str, Any]], service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_limits(inspected: dict[str, dict[str, Any]], service: str) -> None:
+def test_every_container_has_limits_a_health_check_and_rotated_logs(inspected: dict[str, dict[str, Any]], service: str) -> None:
     host = inspected[service]["HostConfig"]
     assert 0 < host["PidsLimit"] <= 2048
     assert host["Memory"] > 0
@@ -69,7 +69,7 @@ def test_limits(inspected: dict[str, dict[str, Any]], service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_mounts(inspected: dict[str, dict[str, Any]], service: str) -> None:
+def test_no_container_mounts_more_of_the_host_than_it_needs(inspected: dict[str, dict[str, Any]], service: str) -> None:
     binds = {item["Source"]: item["RW"] for item in inspected[service]["Mounts"] if item["Type"] == "bind"}
     assert binds.items() <= MOUNTS.items()
     assert {item["Type"] for item in inspected[service]["Mounts"]} <= {"bind", "volume"}
@@ -77,7 +77,7 @@ def test_mounts(inspected: dict[str, dict[str, Any]], service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_network_and_ports(inspected: dict[str, dict[str, Any]], service: str) -> None:
+def test_jupyter_alone_is_published_and_on_the_loopback_only(inspected: dict[str, dict[str, Any]], service: str) -> None:
     assert list(inspected[service]["NetworkSettings"]["Networks"]) == ["slipway_default"]
     published = {port: [item["HostIp"] for item in to] for port, to in inspected[service]["HostConfig"]["PortBindings"].items()}
     assert published == ({"8888/tcp": ["127.0.0.1"]} if service == "jupyter" else {})

@@ -155,7 +155,7 @@ def installed(bare: Checkout) -> list[str]:
 
 
 @pytest.mark.parametrize("lock", ["/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock"])
-def test_who_holds_apts_lock_is_told(bare: Checkout, lock: str) -> None:
+def test_the_process_that_holds_apts_lock_is_named(bare: Checkout, lock: str) -> None:
     holder = hold(bare, lock, 120)
     try:
         done = install(bare, docker_apt_lock_seconds=2)
@@ -180,7 +180,7 @@ def test_another_key_than_the_known_one_ends_the_run(bare: Checkout, repository:
     assert installed(bare) == []
 
 
-def test_the_known_key_and_a_lock_that_is_let_go(bare: Checkout, repository: Repository) -> None:
+def test_packages_of_the_known_key_are_installed_once_apts_lock_is_free(bare: Checkout, repository: Repository) -> None:
     # After the one above: a key that was refused is not kept.
     repository.offer(repository.fingerprint)
     hold(bare, "/var/lib/dpkg/lock-frontend", 12)

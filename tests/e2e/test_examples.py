@@ -138,7 +138,7 @@ print(*[job.return_value() for job in jobs])
     assert examples.answer("deploy", "examples/adult")["services"]["worker"]["health"] == "healthy"
 
 
-def test_push_and_pull(examples: Checkout) -> None:
+def test_push_and_pull_move_what_changed_on_one_side_and_refuse_conflicts(examples: Checkout) -> None:
     here, there = examples.path / "examples/adult", "projects/adult/work"
     examples.on_host(f"echo kept > {there}/data/only-there.txt; echo theirs >> {there}/lib/slow.py")
     (here / "data/only-here.txt").write_text("sent\n")
@@ -281,7 +281,7 @@ def test_a_run_brings_back_what_it_made_and_tells_how_it_failed(examples: Checko
 
 
 @pytest.mark.long
-def test_packages_installed_by_hand(examples: Checkout) -> None:
+def test_packages_installed_by_hand_are_found_by_diff_and_kept_by_adopt(examples: Checkout) -> None:
     examples.answer("deploy", "examples/adult")
     assert examples.orchestrate("diff", "examples/adult").stdout.strip() == "Nothing was changed by hand."
     examples.on_host("docker exec adult-jupyter-1 pip install --quiet --no-cache-dir tinyhtml==1.2.0 2>&1")

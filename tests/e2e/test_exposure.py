@@ -72,7 +72,7 @@ def public(machine: Checkout) -> Iterator[tuple[Checkout, dict[str, Any]]]:
     assert not reaches(after["instance"]["public_ip"], 443)
 
 
-def test_https_with_the_told_certificate_and_the_token(public: tuple[Checkout, dict[str, Any]]) -> None:
+def test_jupyter_answers_by_https_with_the_named_certificate_and_the_token_alone(public: tuple[Checkout, dict[str, Any]]) -> None:
     machine, said = public
     address = said["instance"]["public_ip"]
     assert said["exposure"] == "public"
@@ -122,7 +122,7 @@ def test_the_named_network_reaches_ssh_and_tls_and_no_other_anything(
 
 
 @pytest.mark.long
-def test_a_certificate_of_the_users_own(public: tuple[Checkout, dict[str, Any]], tls: Path) -> None:
+def test_a_certificate_of_the_users_own_is_used_for_as_long_as_it_is_given(public: tuple[Checkout, dict[str, Any]], tls: Path) -> None:
     machine, said = public
     with machine.given(filled(PUBLIC | OWN, tls)):
         own = machine.answer("up")

@@ -56,7 +56,7 @@ def test_killed_anywhere_the_same_command_again_finishes(unlucky: Checkout) -> N
     assert unlucky.answer(*UP)["changed"] == 0
 
 
-def test_a_network_that_is_cut_in_the_middle_of_a_task(unlucky: Checkout) -> None:
+def test_a_network_cut_in_the_middle_of_a_task_ends_with_4_and_up_finishes(unlucky: Checkout) -> None:
     process = begin(unlucky, UP, task("Look at the host"))
     unlucky.fault(instance=instances(unlucky)[0]["InstanceId"], does="cut network", seconds=90)
     assert process.wait(timeout=300) == 4

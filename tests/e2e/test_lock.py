@@ -26,7 +26,7 @@ def refused(machine: Checkout) -> None:
     assert "orchestrate.py up (process" in play.stderr
 
 
-def test_two_at_once(machine: Checkout) -> None:
+def test_a_second_command_is_refused_while_one_works_and_status_is_not(machine: Checkout) -> None:
     first = begin(machine, ["up"], lambda run, _: any(run.glob("artifacts/run/job_events/*.json")))
     refused(machine)
     # What only reads is let through.

@@ -129,7 +129,7 @@ def test_the_dynamic_inventory_reaches_the_machine(machine: Checkout) -> None:
     assert "ubuntu" in done.stdout
 
 
-def test_ssh_and_logs(machine: Checkout) -> None:
+def test_ssh_reaches_the_machine_and_logs_shows_a_services_lines(machine: Checkout) -> None:
     assert machine.orchestrate("ssh", "id", "-un").stdout.strip() == "ubuntu"
     assert "ready to accept connections" in machine.orchestrate("logs", "postgres", "--tail", "200").stdout
 

@@ -80,7 +80,7 @@ def kept(here: Checkout) -> list[dict[str, Any]]:
 
 
 @pytest.mark.long
-def test_all_rows_of_both_tables_in_one_go(micro: Checkout) -> None:
+def test_one_measurement_fills_all_rows_of_both_tables(micro: Checkout) -> None:
     tables = killed_in_between(micro, 5)
     assert [row["baseline"] for row in tables["baselines"]] == ["no notebook", "notebook running", "scikit-learn imported"]
     assert len(tables["arrays"]) == 6
@@ -136,7 +136,7 @@ def test_without_a_measurement_there_is_no_number_but_what_to_measure(micro: Che
         (["advise", "nowhere.ipynb"], "nowhere.ipynb"),
     ],
 )
-def test_bad_input(micro: Checkout, words: list[str], said: str) -> None:
+def test_bad_input_is_refused_and_changes_nothing(micro: Checkout, words: list[str], said: str) -> None:
     asked = len(micro.requests())
     refused = micro.orchestrate(*words)
     assert refused.returncode == 2, refused.stdout + refused.stderr

@@ -77,7 +77,7 @@ def test_logs_tell_it_in_jupyters_own_and_at_the_end(killed: Checkout) -> None:
     assert "Ready to accept connections" in other.stdout
 
 
-def test_top_is_one_table_where_nobody_looks(killed: Checkout) -> None:
+def test_top_without_a_terminal_prints_one_table(killed: Checkout) -> None:
     shown = killed.orchestrate("top", "--interval", "1")
     assert shown.returncode == 0, shown.stderr
     assert "\033" not in shown.stdout

@@ -75,7 +75,7 @@ def serves(done: subprocess.CompletedProcess[str]) -> None:
         assert page.status == 200
 
 
-def test_a_shell_full_of_settings_of_other_programs(machine: Checkout) -> None:
+def test_up_changes_nothing_in_a_shell_full_of_settings_of_other_programs(machine: Checkout) -> None:
     done = machine.orchestrate("up", "--json", **SHELL)
     serves(done)
     assert json.loads(done.stdout)["changed"] == 0
@@ -83,7 +83,7 @@ def test_a_shell_full_of_settings_of_other_programs(machine: Checkout) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SHELL)
-def test_a_shell_with_one_setting(machine: Checkout, name: str) -> None:
+def test_status_works_with_each_setting_of_other_programs(machine: Checkout, name: str) -> None:
     done = machine.orchestrate("status", **{name: SHELL[name]})
     assert done.returncode == 0, done.stderr
     assert "/lab?token=" in done.stdout
@@ -110,7 +110,7 @@ def test_make_refuses_in_its_first_second(tmp_path: Path, name: str) -> None:
     assert not (here / ".venv").exists()
 
 
-def test_a_clone_with_windows_line_ends(tmp_path: Path) -> None:
+def test_a_clone_with_windows_line_ends_has_the_projects_own(tmp_path: Path) -> None:
     here = tmp_path / "here"
     # Of what is committed, which may be a step behind: the attributes are those that hold here.
     subprocess.run(["git", "-c", "core.autocrlf=true", "clone", "-q", "--no-checkout", f"file://{PROJECT}", str(here)], check=True)
@@ -191,7 +191,7 @@ def odd(path: Path, umask: int = 0) -> Iterator[Checkout]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["feature%2Fx", "it's (1) & 2] #3; ~ ! <>|", "分析 é", "-rf", "x" * 120])
-def test_an_odd_path(tmp_path: Path, name: str) -> None:
+def test_up_and_deploy_work_in_a_folder_of_an_odd_name(tmp_path: Path, name: str) -> None:
     home = tmp_path / "home" / name
     (home / ".ssh").mkdir(parents=True)
     with odd(tmp_path / name / "slipway") as here:
@@ -209,7 +209,7 @@ def test_an_odd_path(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("umask", [0o027, 0o077])
-def test_a_project_that_only_its_owner_can_read(tmp_path: Path, umask: int) -> None:
+def test_a_project_that_only_its_owner_can_read_is_deployed(tmp_path: Path, umask: int) -> None:
     with odd(tmp_path / "slipway" / "slipway", umask) as here:
         project = here.path / "survey"
         assert here.orchestrate("new", "survey", "--with", "redis,postgres").returncode == 0

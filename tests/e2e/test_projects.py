@@ -200,7 +200,7 @@ def test_removing_a_project_keeps_its_volumes(projects: Checkout) -> None:
 
 
 @pytest.mark.long
-def test_a_store_on_a_machine_of_its_own(projects: Checkout) -> None:
+def test_a_notebook_uses_a_store_on_a_machine_of_its_own(projects: Checkout) -> None:
     cells = ["from lib.stores import connect_to_redis", "assert connect_to_redis().incr('visits') >= 1"]
     folder = make(projects, "apart", "redis,mongo", cells)
     settings = {"services": ["jupyter"], "machines": {"db": {"services": ["redis", "mongo"], "instance_type": "t2.micro"}}}
@@ -245,7 +245,7 @@ WRONG: list[tuple[dict[str, Any] | None, list[str], list[str]]] = [
 ]
 
 
-def test_bad_input(projects: Checkout) -> None:
+def test_bad_input_is_refused_and_changes_nothing(projects: Checkout) -> None:
     folder = make(projects, "here", "redis", ["1"])
     outside = folder / "ipynb/outside.ipynb"
     outside.symlink_to(projects.path / "examples/adult/ipynb/20261124-train-a-model.ipynb")

@@ -232,7 +232,7 @@ def test_undone_when_the_new_type_runs_already(resizable: Machine) -> None:
     whole(resizable, here)
 
 
-def test_a_store_that_holds_something_else_is_named_and_nobody_gets_in(resizable: Machine) -> None:
+def test_a_store_that_holds_something_else_is_named_and_jupyter_stays_closed(resizable: Machine) -> None:
     wanted = other(resizable)
     # Written while nobody may, as by a disk that another machine had.
     stranger = "/home/ubuntu/slipway/work/stranger.ipynb"
@@ -259,7 +259,7 @@ def test_at_a_terminal_the_plan_is_shown_and_a_question_asked(resizable: Machine
 
 
 @pytest.mark.long
-def test_without_the_wrapper(resizable: Machine) -> None:
+def test_the_playbook_alone_resizes_and_refuses_a_wrong_type(resizable: Machine) -> None:
     wanted = other(resizable)
     done = resizable.run("ansible-playbook", "playbooks/resize.yml", "-e", f"ec2_resize_type={wanted}")
     assert done.returncode == 0, done.stdout + done.stderr

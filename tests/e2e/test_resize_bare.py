@@ -65,7 +65,7 @@ def test_another_host_at_the_new_address_is_told_nothing(bare: Checkout) -> None
     whole(bare, wanted)
 
 
-def test_two_machines_of_one_lab_at_once(bare: Checkout) -> None:
+def test_two_machines_of_one_lab_are_resized_at_once(bare: Checkout) -> None:
     provision(bare, "second")
     wanted = other(bare)
     # So that it is still in the middle of its resize when the other machine's begins.

@@ -132,7 +132,7 @@ def test_resize_refuses(machine: Checkout, containers: list[str], words: list[st
     assert machine.containers() == containers
 
 
-def test_a_type_that_the_zone_has_not(machine: Checkout) -> None:
+def test_a_type_that_the_zone_does_not_have_is_bad_input_and_changes_nothing(machine: Checkout) -> None:
     zone = machine.ec2().describe_instances(InstanceIds=[instance(machine)])["Reservations"][0]["Instances"][0]["Placement"][
         "AvailabilityZone"
     ]

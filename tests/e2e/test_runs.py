@@ -91,7 +91,7 @@ def had(here: Machine, name: str, seconds: int, *said: str) -> None:
     assert here.kept() == []
 
 
-def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machine, tmp_path: Path) -> None:
+def test_a_run_outlives_its_connection_and_command_and_a_killed_fetch_is_finished(here: Machine, tmp_path: Path) -> None:
     told = tmp_path / "told.txt"
     command = here.begin("once", 25, told)
     printed(told, "row 1")
@@ -116,7 +116,7 @@ def test_without_its_connection_told_to_end_and_killed_in_the_fetch(here: Machin
     assert here.answer("runs")["runs"] == []
 
 
-def test_begun_and_left_and_fetched_by_the_next_pull(here: Machine) -> None:
+def test_a_detached_run_is_fetched_by_the_next_pull(here: Machine) -> None:
     begun = json.loads(here.orchestrate(*words("left", 2), "--detach").stdout)
     assert (begun["state"], begun["exit_code"], begun["executed"]) == ("running", None, None)
     here.end_of_runs()
@@ -135,7 +135,7 @@ def test_begun_and_left_and_fetched_by_the_next_pull(here: Machine) -> None:
     assert here.written("left") == 4
 
 
-def test_stopped_by_its_name(here: Machine) -> None:
+def test_a_run_is_stopped_by_its_name(here: Machine) -> None:
     begun = json.loads(here.orchestrate(*words("stopped", 100), "--detach").stdout)
     assert [run["name"] for run in here.answer("status")["runs"]] == [begun["run"]]
     # Neither the project nor its machine changes under it.
@@ -159,7 +159,7 @@ TASKS = ["Look at the services", "Send what is new", "Fetch what a run made", "F
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", TASKS)
-def test_killed_in_a_play(here: Machine, name: str, tmp_path: Path) -> None:
+def test_a_command_killed_in_a_play_is_finished_by_the_same_again(here: Machine, name: str, tmp_path: Path) -> None:
     # It is new to the machine, so that there is something to send.
     (here.path / "rows/data.txt").write_text(name)
     mark = f"in_{TASKS.index(name)}"
@@ -171,7 +171,7 @@ def test_killed_in_a_play(here: Machine, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0, 0.5, 1, 2, 4])
-def test_killed_around_the_begin(here: Machine, seconds: float, tmp_path: Path) -> None:
+def test_a_command_killed_as_its_run_begins_makes_one_run(here: Machine, seconds: float, tmp_path: Path) -> None:
     mark = f"begin_{seconds}".replace(".", "_")
     command = here.begin(mark, 5, tmp_path / "told.txt")
     # The SSH that begins it is a child of the command, as the play is not.
@@ -197,7 +197,7 @@ def test_two_at_once_are_one_run(here: Machine, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_without_a_network_for_five_minutes(here: Machine, tmp_path: Path) -> None:
+def test_a_run_outlives_five_minutes_without_a_network(here: Machine, tmp_path: Path) -> None:
     told = tmp_path / "told.txt"
     command = here.begin("cut", 100, told)
     printed(told, "row 1")
@@ -210,7 +210,7 @@ def test_without_a_network_for_five_minutes(here: Machine, tmp_path: Path) -> No
 
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["reboot", "lose power"])
-def test_the_machine_ends_in_the_middle(here: Machine, how: str, tmp_path: Path) -> None:
+def test_a_run_that_ends_with_its_machine_has_failed_and_is_fetched(here: Machine, how: str, tmp_path: Path) -> None:
     told, name = tmp_path / "told.txt", how.replace(" ", "_")
     command = here.begin(name, 200, told)
     printed(told, "row 3")

@@ -99,12 +99,14 @@ def test_two_at_once_make_one_machine(lab: Checkout, two: tuple[Computer, Comput
 @pytest.mark.parametrize("turn", range(TIMES))
 @pytest.mark.parametrize("has_group", [False, True], ids=["nothing there", "a group there"])
 @pytest.mark.parametrize("shares_key", [False, True], ids=["no key", "a copy of the key"])
-def test_two_at_once(lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: bool, has_group: bool, turn: int) -> None:
+def test_two_computers_that_provision_at_once_make_one_machine(
+    lab: Checkout, two: tuple[Computer, Computer], name: str, shares_key: bool, has_group: bool, turn: int
+) -> None:
     race(lab, two, name, shares_key, has_group)
 
 
 @pytest.mark.long
-def test_two_whole_commands_at_once(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
+def test_of_two_whole_ups_at_once_one_is_refused_and_can_be_repeated(lab: Checkout, two: tuple[Computer, Computer], name: str) -> None:
     """`up` with all services, and then by the other, which has the machine's folder from the first."""
     up = ("python", "orchestrate.py", "up", "--target", "aws", "--name", name)
     done = at_once((two[0], up), (two[1], up), 0.02)
@@ -126,7 +128,9 @@ UNLOCKED = ("ansible-playbook", "-i", "inventory/aws/hosts.yml", "playbooks/prov
 @pytest.mark.parametrize(
     "other", ["slipway_name=twins", "slipway_name=twins ec2_instance_type=t3.small", "slipway_name=twins ec2_instance_disk_gib=30"]
 )
-def test_two_at_once_without_the_lock(lab: Checkout, two: tuple[Computer, Computer], name: str, other: str) -> None:
+def test_without_the_lock_two_at_once_make_one_machine_by_its_token(
+    lab: Checkout, two: tuple[Computer, Computer], name: str, other: str
+) -> None:
     """As after a lock was ended whose command still worked: the token alone."""
     prepare(lab, two, name, shares_key=True, has_group=True)
     before = kept(lab.ec2(), name)

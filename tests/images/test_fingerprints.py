@@ -134,7 +134,7 @@ def restarted(box: Box, *ready: str, **environment: str) -> None:
     box.wait(*ready, **environment)
 
 
-def test_postgres_of_every_type_and_setting(start: Callable[..., Box], directory: Path) -> None:
+def test_the_fingerprint_of_postgres_covers_every_type_and_setting(start: Callable[..., Box], directory: Path) -> None:
     environment = {"POSTGRES_USER": "slipway", "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"}
     box = start(
         "postgres",
@@ -162,7 +162,7 @@ def test_postgres_of_every_type_and_setting(start: Callable[..., Box], directory
         last = now
 
 
-def test_postgres_of_which_a_part_moves_without_a_transaction(start: Callable[..., Box], directory: Path) -> None:
+def test_a_sequence_that_moves_without_a_transaction_changes_the_fingerprint(start: Callable[..., Box], directory: Path) -> None:
     environment = {"POSTGRES_USER": "slipway", "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password"}
     box = start("postgres", files=SECRETS, environment=environment).wait("pg_isready", "-h", "127.0.0.1")
     psql = ("psql", "-XAtqU", "slipway", "-c")
@@ -174,7 +174,7 @@ def test_postgres_of_which_a_part_moves_without_a_transaction(start: Callable[..
         assert readers.take(known)["postgres"]["said"] != known["postgres"]["said"]
 
 
-def test_mongo_of_every_kind_with_what_expires_left_out(start: Callable[..., Box], directory: Path) -> None:
+def test_the_fingerprint_of_mongo_covers_every_kind_and_leaves_out_what_expires(start: Callable[..., Box], directory: Path) -> None:
     environment = {"MONGO_INITDB_ROOT_USERNAME": "slipway", "MONGO_INITDB_ROOT_PASSWORD_FILE": "/run/secrets/mongo_password"}
     command = ("mongod", "--wiredTigerEngineConfigString", "cache_size=64m", "--setParameter", "ttlMonitorSleepSecs=1")
     login = f'db.getSiblingDB("admin").auth("slipway", "{PASSWORD}"); const shop = db.getSiblingDB("shop");'
@@ -303,7 +303,7 @@ ODD_REDIS = [
 ]
 
 
-def test_redis_of_every_type_in_several_databases(small_redis: Box, directory: Path) -> None:
+def test_the_fingerprint_of_redis_covers_every_type_in_several_databases(small_redis: Box, directory: Path) -> None:
     assert taken(directory, redis=small_redis)["redis"].startswith("0 keys ")
     filled(small_redis, *ODD_REDIS)
     said = taken(directory, redis=small_redis)["redis"]

@@ -109,7 +109,7 @@ def stores(client: docker.DockerClient, image: Callable[[str], str], tmp_path_fa
         yield made
 
 
-def test_mongodb_is_read_written_and_administered_but_nobody_becomes_root(stores: Stores) -> None:
+def test_a_notebook_administers_mongodb_and_cannot_become_root_there(stores: Stores) -> None:
     said = json.loads(stores.python(CONNECT + MONGO))
     # Of an own database's place as of the users: whatever is tried, it is refused.
     assert {name: word for name, word in said.items() if word not in ("Unauthorized", "IllegalOperation")} == {}

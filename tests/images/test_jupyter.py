@@ -107,7 +107,7 @@ def test_started_as_root_it_becomes_the_user_asked_for(refitted):
     assert refitted.out("sudo", "-n", "sh", "-c", "id -u; which pip", user="ada").split() == ["0", "/opt/conda/bin/pip"]
 
 
-def test_gen_cert_port_and_arguments(refitted):
+def test_gen_cert_port_and_arguments_are_obeyed(refitted):
     url = f"https://127.0.0.1:{refitted.wait_healthy().port(9999)}/under/api"
     assert get(f"{url}/contents")[0] == 403
     assert get(f"{url}/contents", "t0ken")[0] == 200

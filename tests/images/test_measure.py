@@ -43,7 +43,7 @@ def measured(python: Callable[..., subprocess.CompletedProcess[str]]) -> Callabl
     return run
 
 
-def test_a_notebook_takes_more_than_none(measured: Callable[..., list[dict[str, Any]]]) -> None:
+def test_an_open_notebook_takes_more_memory_than_no_notebook(measured: Callable[..., list[dict[str, Any]]]) -> None:
     none, one, learns = measured("baselines")
     assert [row["baseline"] for row in (none, one, learns)] == ["no notebook", "notebook running", "scikit-learn imported"]
     assert 20 < none["use_mib"] < one["use_mib"] < learns["use_mib"] < 300
@@ -90,7 +90,7 @@ def test_what_takes_too_long_is_cut(measured: Callable[..., list[dict[str, Any]]
     assert row["fit_mib"] is None
 
 
-def test_the_report_foretells_shapes_that_it_has_not_seen(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_the_report_predicts_shapes_that_it_has_not_seen(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in RECORDED if not row.get("baseline")]
     done = python("measure_report", given=json.dumps({"measurements": rows, "limit_mib": 364, "type": "t2.micro"}))
     assert done.returncode == 0, done.stderr
@@ -108,7 +108,7 @@ def test_the_report_foretells_shapes_that_it_has_not_seen(python: Callable[..., 
                 assert abs(foretold / row["needed_mib"] - 1) <= 0.1, row
 
 
-def test_two_shapes_foretell_nothing(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_two_shapes_predict_nothing(python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     rows = [row for row in RECORDED if row.get("model") == "SVC" and row["ended"] == "done"][:2]
     done = python("measure_report", given=json.dumps({"measurements": rows, "limit_mib": 364, "type": "t2.micro"}))
     assert json.loads(done.stdout.splitlines()[-1])["models"] == {}

@@ -92,7 +92,7 @@ def test_a_notebook_that_is_almost_valid_is_mended_and_named(project: Project) -
         assert says in found[name][1] if says else not found[name][1], (name, found[name])
 
 
-def test_a_kernel_of_another_name(project: Project) -> None:
+def test_a_kernel_of_another_name_is_found_by_its_language_or_refused(project: Project) -> None:
     refused = "the notebook names the kernel '{}'{}; there are: ir, python3. -k NAME chooses one"
     cases: list[tuple[Any, Any, str]] = [
         (None, {}, "python3"),

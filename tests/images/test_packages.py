@@ -200,7 +200,7 @@ def fresh(start_project: Callable[[str], Project], base: str) -> Project:
     return start_project(base)
 
 
-def test_before_anybody_worked_in_it_there_is_nothing(fresh: Project, client: docker.DockerClient) -> None:
+def test_a_fresh_container_has_nothing_that_was_installed_by_hand(fresh: Project, client: docker.DockerClient) -> None:
     began = time.time()
     found = fresh.packages()
     assert found == {"packages": {"pip": [], "apt": []}, "kept": None}
@@ -293,7 +293,7 @@ touch /tmp/passing /home/jovyan/kept
 """
 
 
-def test_what_would_be_lost_with_the_container(used: Project) -> None:
+def test_packages_that_would_be_lost_with_the_container_are_found(used: Project) -> None:
     lost = load("stack_lost")
     (here,) = lost.here(used.name)
     packages = [("apt", "slipway-tool"), ("pip", "slipway_asked"), ("pip", "slipway_file"), ("pip", "slipway_told")]
@@ -329,7 +329,7 @@ def test_a_container_with_a_password_in_a_file_is_not_kept(used: Project) -> Non
     assert used.images() == []
 
 
-def test_the_container_as_an_image_without_a_secret(used: Project, client: docker.DockerClient) -> None:
+def test_a_container_is_kept_as_an_image_without_a_secret(used: Project, client: docker.DockerClient) -> None:
     runtime = ["sh", "-c", "cd /tmp/jupyter-runtime && stat -c '%n %a %s' * && sha256sum *"]
     before = used.box.out(*runtime)
     assert "jpserver" in before

@@ -93,7 +93,7 @@ def test_no_password_and_failing_init_exit_non_zero(start):
     assert failing.exit_code() != 0 and "division by zero" in failing.logs()
 
 
-def test_trust_initdb_arguments_and_options(start):
+def test_trust_initdb_arguments_and_options_are_obeyed(start):
     environment = {"POSTGRES_HOST_AUTH_METHOD": "trust", "POSTGRES_INITDB_ARGS": "--data-checksums"}
     box = started(start("postgres", "-c", "max_connections=17", environment=environment))
     for query, answer in {"SHOW data_checksums": "on", "SHOW max_connections": "17"}.items():

@@ -126,7 +126,7 @@ SETTINGS = {
 }
 
 
-def test_a_superuser_for_as_long_as_the_project_asks(server: Callable[..., Box]) -> None:
+def test_slipway_is_a_superuser_only_for_as_long_as_the_project_asks(server: Callable[..., Box]) -> None:
     box = server(SLIPWAY_SUPERUSER="true")
     program = "COPY (SELECT 1) TO PROGRAM 'cat > /dev/null'; SELECT 1"
     assert slipway(box, program) == (0, "1")

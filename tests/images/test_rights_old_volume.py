@@ -121,7 +121,7 @@ def server(start: Callable[..., Box], client: Any) -> Iterator[Callable[..., Box
         yield run
 
 
-def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Path) -> None:
+def test_a_volume_of_an_earlier_version_becomes_slipways_however_often_it_is_killed(server: Callable[..., Box], tmp_path: Path) -> None:
     """Killed again and again meanwhile; in the end all is slipway's, and the fingerprint is what it was."""
     old = server(old=True)
     old.out("psql", "-XAtqU", "slipway", "-v", "ON_ERROR_STOP=1", "-f", "/old.sql", PGOPTIONS=OPTIONS)
@@ -151,7 +151,7 @@ def test_a_volume_of_an_earlier_version(server: Callable[..., Box], tmp_path: Pa
 
 
 @pytest.mark.long
-def test_a_volume_with_more_objects_than_a_transaction_has_room_for_their_locks(server: Callable[..., Box]) -> None:
+def test_a_volume_with_more_objects_than_a_transaction_can_lock_becomes_slipways(server: Callable[..., Box]) -> None:
     old = server(old=True)
     # Each a transaction of its own: the old server has no room for all their locks either.
     name = "f%s_a_rather_long_name_as_people_and_programs_give_to_them"

@@ -122,7 +122,7 @@ def login(aws: Cli, instance: str, key: Path, command: str) -> str:
     return done.stdout.strip()
 
 
-def test_an_instances_whole_life(aws: Cli, key: Path, group: str, instance: str) -> None:
+def test_the_aws_cli_leads_an_instance_through_its_whole_life(aws: Cli, key: Path, group: str, instance: str) -> None:
     aws("wait", "instance-running", "--instance-ids", instance)
     first = aws.facts(instance)
     named = aws("describe-instances", "--filters", "Name=tag:Name,Values=stranger", "Name=instance-state-name,Values=running")

@@ -209,7 +209,7 @@ def test_a_volume_of_a_snapshot_is_attached_read_and_let_go_of(machine: Machine)
     ec2.detach_volume(VolumeId=volume)
 
 
-def test_another_root_for_a_running_instance(machine: Machine) -> None:
+def test_a_running_instance_gets_another_root_from_a_snapshot(machine: Machine) -> None:
     ec2 = machine.ec2
     machine.run("echo first > /note; sync")
     snapshot, old = snapshot_of(machine, machine.root()), machine.root()

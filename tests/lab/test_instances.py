@@ -88,7 +88,7 @@ def test_a_host_runs_systemd_and_lets_the_key_in(host: Host) -> None:
     assert host.ssh("cat /proc/1/comm; sudo systemctl is-system-running --wait; sudo id -u").split() == ["systemd", "running", "0"]
 
 
-def test_the_type_is_the_limit(host: Host) -> None:
+def test_a_host_has_the_memory_of_its_type(host: Host) -> None:
     assert int(host.ssh(MEMORY)) == 1024**3
 
 

@@ -81,7 +81,9 @@ LAUNCHES: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "expected", "word"), LAUNCHES, ids=[word for _, _, word in LAUNCHES])
-def test_launches_that_ec2_refuses(ec2: Any, launch: Callable[..., str], change: dict[str, Any], expected: str, word: str) -> None:
+def test_launches_that_ec2_refuses_are_refused_by_its_codes_and_make_nothing(
+    ec2: Any, launch: Callable[..., str], change: dict[str, Any], expected: str, word: str
+) -> None:
     before = ec2.describe_instances()["Reservations"]
     with pytest.raises(ClientError) as refused:
         launch(**change)
@@ -90,7 +92,7 @@ def test_launches_that_ec2_refuses(ec2: Any, launch: Callable[..., str], change:
     assert ec2.describe_instances()["Reservations"] == before
 
 
-def test_a_type_that_the_zone_does_not_have(ec2: Any, launch: Callable[..., str]) -> None:
+def test_a_type_that_the_zone_does_not_have_is_unsupported(ec2: Any, launch: Callable[..., str]) -> None:
     with pytest.raises(ClientError) as refused:
         launch(InstanceType="t3.micro", Placement={"AvailabilityZone": zone_without(ec2, "t3.micro")})
     assert code(refused) == "Unsupported"
@@ -104,14 +106,14 @@ def test_a_type_changes_only_while_stopped(ec2: Any, running: str, change: dict[
 
 
 @pytest.mark.parametrize("kind", ["t2.mega", "t4g.small"])
-def test_types_that_a_stopped_instance_cannot_have(ec2: Any, stopped: str, kind: str) -> None:
+def test_a_type_that_a_stopped_instance_cannot_have_is_refused(ec2: Any, stopped: str, kind: str) -> None:
     with pytest.raises(ClientError) as refused:
         ec2.modify_instance_attribute(InstanceId=stopped, InstanceType={"Value": kind})
     assert code(refused) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize("port", [-2, 65536, 99999])
-def test_ports_out_of_range(ec2: Any, port: int) -> None:
+def test_a_port_out_of_range_is_refused(ec2: Any, port: int) -> None:
     group = ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"][0]["GroupId"]
     rule = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
     with pytest.raises(ClientError) as refused:
@@ -250,7 +252,7 @@ def state(ec2: Any, instance: str) -> str:
     return str(ec2.describe_instances(InstanceIds=[instance])["Reservations"][0]["Instances"][0]["State"]["Name"])
 
 
-def test_a_stop_that_hangs(lab: Checkout, ec2: Any, launch: Callable[..., str]) -> None:
+def test_a_stop_that_hangs_is_stopping_until_it_ends(lab: Checkout, ec2: Any, launch: Callable[..., str]) -> None:
     instance = launch()
     lab.fault(instance=instance, does="hang on stop", seconds=25)
     ec2.stop_instances(InstanceIds=[instance])
@@ -258,7 +260,7 @@ def test_a_stop_that_hangs(lab: Checkout, ec2: Any, launch: Callable[..., str]) 
     ec2.get_waiter("instance_stopped").wait(InstanceIds=[instance], WaiterConfig={"Delay": 1, "MaxAttempts": 60})
 
 
-def test_lost_power_and_a_vanished_instance(lab: Checkout, ec2: Any, launch: Callable[..., str]) -> None:
+def test_lost_power_stops_an_instance_and_vanishing_terminates_it(lab: Checkout, ec2: Any, launch: Callable[..., str]) -> None:
     instance = launch()
     lab.fault(instance=instance, does="lose power")
     assert state(ec2, instance) == "stopped"

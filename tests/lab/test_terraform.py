@@ -81,7 +81,7 @@ def banner(address: str) -> str:
             time.sleep(0.3)
 
 
-def test_an_instances_whole_life(lab: Checkout, terraform: Terraform) -> None:
+def test_terraform_leads_an_instance_through_its_whole_life(lab: Checkout, terraform: Terraform) -> None:
     terraform("apply", "-auto-approve", instance_type="t2.micro")
     made = terraform.outputs()
     first = described(lab, made["id"])

@@ -72,7 +72,7 @@ def test_a_lab_that_is_just_being_started_again_keeps_its_port(lab: Checkout, tm
         assert lab.lab.port == port
 
 
-def test_a_lab_whose_records_are_lost_can_be_ended_and_made_anew(second: Checkout) -> None:
+def test_a_lab_whose_records_are_lost_can_be_ended_and_made_again(second: Checkout) -> None:
     known = second.lab.id
     image = second.ec2().describe_images(Filters=[{"Name": "name", "Values": ["slipway-lab/*"]}])["Images"][0]["ImageId"]
     made = second.ec2().run_instances(ImageId=image, InstanceType="t2.micro", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]

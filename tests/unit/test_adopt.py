@@ -125,7 +125,7 @@ def test_the_images_user_stays(last: str, apt_end: str, pip_begin: str) -> None:
     assert [line for line in plan.text.splitlines() if line.startswith("USER")][-1:] in ([apt_end], ["USER root"])
 
 
-def test_another_character_that_continues_lines() -> None:
+def test_a_dockerfiles_own_escape_character_continues_the_lines() -> None:
     own = "# escape=`\n" + FRESH + "RUN pip install `\n  tabulate\n"
     plan = planned(own, pip=[pip("tabulate"), pip("rich")])
     assert plan.text.endswith("RUN pip install --no-cache-dir `\n      rich==1.0\n")
@@ -145,7 +145,7 @@ def test_another_character_that_continues_lines() -> None:
         ("apt", "graphviz-"),
     ],
 )
-def test_a_name_is_data(kind: str, line: str) -> None:
+def test_a_name_that_is_no_packages_stays_out_of_the_dockerfile(kind: str, line: str) -> None:
     plan = planned(FRESH, **{kind: [pip("x", line=line) if kind == "pip" else apt("x", line=line)]})
     assert plan.text == FRESH
     assert plan.left[0]["why"] == "its name or version is none that may stand in a Dockerfile"
@@ -206,7 +206,7 @@ def test_a_link_out_of_the_project_is_refused(tmp_path: Path) -> None:
     assert outside.read_text() == FRESH
 
 
-def test_what_diff_says() -> None:
+def test_diff_lists_each_difference_with_both_versions() -> None:
     assert adopt.text({"pip": [], "apt": []}) == "Nothing was changed by hand."
     packages = {
         "pip": [
@@ -226,7 +226,7 @@ def test_what_diff_says() -> None:
     ]
 
 
-def test_what_adopt_says_of_an_image_and_of_nothing() -> None:
+def test_adopt_names_the_image_that_it_made_or_says_that_there_is_nothing() -> None:
     kept = adopt.told({"packages": {}, "kept": {"image": "slipway/adult:noon", "mib": 12.4}}, "")
     assert "slipway/adult:noon, 12 MiB" in kept
     assert "temporary" in kept
@@ -274,7 +274,9 @@ def facts(version: str = "1.0", **more: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_how_a_python_package_could_be_had_again(now: dict[str, Any], line: str | None, why: str | None) -> None:
+def test_each_python_package_has_the_line_that_brings_it_or_why_there_is_none(
+    now: dict[str, Any], line: str | None, why: str | None
+) -> None:
     clones = rules.clones(
         "numpy==2.0\n-e git+https://example.invalid/x@abc#egg=X\n# Editable install with no version control (y==1)\n-e /home/jovyan/work\n"
     )
@@ -288,7 +290,7 @@ def test_how_a_python_package_could_be_had_again(now: dict[str, Any], line: str 
 
 @pytest.mark.parametrize(("tag", "fits"), [("noon", True), ("_1.2-x", True), ("x" * 128, True), ("x" * 129, False), ("", False)])
 @pytest.mark.parametrize("bad", ["", "-x", ".x", "a b", "a/b", "a:b", "a\nb", "b\n", "ä", "$(id)"])
-def test_which_tags_an_image_may_have(tag: str, fits: bool, bad: str) -> None:
+def test_a_tag_is_taken_only_if_an_image_may_have_it(tag: str, fits: bool, bad: str) -> None:
     assert bool(rules.TAG.fullmatch(tag)) is fits
     assert not rules.TAG.fullmatch(bad)
 

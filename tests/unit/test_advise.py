@@ -38,7 +38,7 @@ def test_a_shape_that_was_measured_needs_what_it_needed(tmp_path: Path) -> None:
     assert (need.how, need.peak_mib, need.asked_mib) == ("measured", 300, 315)
 
 
-def test_another_one_is_foretold_with_the_error_on_shapes_that_were_held_out(tmp_path: Path) -> None:
+def test_another_shape_is_predicted_with_the_error_on_shapes_that_were_held_out(tmp_path: Path) -> None:
     need = shape(tmp_path, "--rows", "8192", "--cols", "1024", fitted=FITTED)
     # 64 MiB, and half a MiB for the rows.
     assert (need.how, need.peak_mib) == ("predicted", 200 + 96 + 1)
@@ -55,7 +55,9 @@ def test_another_one_is_foretold_with_the_error_on_shapes_that_were_held_out(tmp
         (["--rows", "10000", "--cols", "3000"], FITTED, "far beyond what was measured, 10000 rows and 100 MiB"),
     ],
 )
-def test_no_measurement_no_number(words: list[str], fitted: dict[str, Any] | None, said: str, tmp_path: Path) -> None:
+def test_without_a_measurement_there_is_no_number_but_what_to_measure(
+    words: list[str], fitted: dict[str, Any] | None, said: str, tmp_path: Path
+) -> None:
     with pytest.raises(RefusalError, match=said) as refused:
         shape(tmp_path, *words, fitted=fitted)
     assert f"measure {' '.join(words)} --models SVC" in str(refused.value)
@@ -74,14 +76,14 @@ def test_no_measurement_no_number(words: list[str], fitted: dict[str, Any] | Non
         ["a.ipynb", "--peak", "1"],
     ],
 )
-def test_bad_input(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_words_of_advise_are_bad_input(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(advise.lab, "need", lambda _options: None)
     with pytest.raises(RefusalError) as refused:
         advise.advise(arguments.parse(["advise", *words]))
     assert refused.value.code is Exit.BAD_INPUT
 
 
-def test_the_cheapest_type_its_price_and_what_to_type() -> None:
+def test_advice_names_the_cheapest_type_its_price_and_what_to_type() -> None:
     document = told(Need("that", "given", 500, 0.0), SMALL, DEAR)
     assert document["take"] == {"type": "t3a.small", "memory_mib": 2048, "price_per_hour": 0.026, "changes": True, "delta_per_hour": 0.0072}
     assert document["commands"] == ["python orchestrate.py resize t3a.small"]
@@ -99,20 +101,20 @@ def test_what_fits_stays_where_nothing_is_cheaper() -> None:
     assert "Stay      on t2.micro" in advise.text(document)
 
 
-def test_where_the_machine_has_it_and_jupyter_not_it_is_deployed_anew() -> None:
+def test_if_the_machine_has_the_memory_and_jupyter_does_not_a_deploy_is_advised() -> None:
     document = told(Need("that", "given", 360, 0.0), CURRENT, limit=300, machine=1000)
     assert (document["fits"], document["enough"], document["commands"]) == (False, True, ["python orchestrate.py up"])
     assert "Stay      on t2.micro: it has that" in advise.text(document)
 
 
-def test_where_no_machine_or_type_is_enough_that_is_said() -> None:
+def test_if_no_machine_or_type_is_enough_that_is_said() -> None:
     capped = advise.text(told(Need("that", "given", 500, 0.0), machine=None))
     assert "memory_mib: 304 in slipway.yml keeps Jupyter below that" in capped
     huge = advise.text(told(Need("that", "given", 10**7, 0.0), machine=10**7))
     assert "of this zone has that. Run fewer services" in huge
 
 
-def test_another_architecture_is_another_machine() -> None:
+def test_a_type_of_another_architecture_is_advised_as_a_new_machine() -> None:
     document = told(Need("that", "given", 500, 0.0), SMALL | {"type": "t4g.small", "changes": False})
     assert document["commands"] == ["python orchestrate.py up --type t4g.small --name NAME"]
     assert "a new machine with a name of its own" in advise.text(document)
@@ -178,7 +180,7 @@ def test_a_notebook_that_never_ran_has_no_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "metadata", ["[]", '{"metadata": []}', '{"metadata": {"slipway": [1, 2]}}', '{"metadata": {"slipway": {"exit_code": 0}}}', "nothing"]
 )
-def test_a_notebook_that_somebody_has_edited_tells_nothing(metadata: str, tmp_path: Path) -> None:
+def test_a_run_whose_record_was_edited_counts_for_nothing(metadata: str, tmp_path: Path) -> None:
     executed(tmp_path, "20260101T120000", needed_mib=250)
     (tmp_path / "runs" / "20260102T120000-a.ipynb").write_text(metadata)
     assert of_notebook(tmp_path).peak_mib == 250

@@ -50,11 +50,11 @@ RECEIPT = {
     ],
     ids=["the larger one runs", "half-way up", "half-way down", "half-way to a third type"],
 )
-def test_what_is_left_to_do(resize_to: str | None, results: str, back: dict[str, Any]) -> None:
+def test_each_state_of_an_unfinished_burst_has_its_next_steps(resize_to: str | None, results: str, back: dict[str, Any]) -> None:
     assert unfinished.left(MINE, resize_to) == Left(results, back)
 
 
-def test_the_tags_tell_of_a_burst() -> None:
+def test_an_instances_tags_name_its_burst_and_wrong_ones_are_refused() -> None:
     assert unfinished.of({"instance": {"burst": TAGS}}) == MINE
     assert MINE.output == f"runs/{RUN}"
     assert unfinished.of({"instance": {"burst": None}}) is None
@@ -83,7 +83,7 @@ def write(path: Path, source: str, **told: Any) -> Path:
         ({"state": "running", "place": "cell 2 of 3"}, "was ended from outside, in cell 2 of 3. The partial result: "),
     ],
 )
-def test_a_result_that_nobody_waited_for_is_named(told: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_a_result_that_no_command_waited_for_is_named(told: dict[str, Any], says: str, tmp_path: Path) -> None:
     path = write(tmp_path / RUN, "1", **told)
     assert says + str(path) in executed.line(path)
     assert "there is no result" in executed.line(tmp_path / "none.ipynb")
@@ -105,7 +105,7 @@ def hours_ago(hours: float) -> str:
     return (datetime.now(UTC) - timedelta(hours=hours)).isoformat()
 
 
-def test_what_a_burst_costs() -> None:
+def test_a_burst_costs_its_hours_at_the_types_price_or_an_unknown_amount() -> None:
     spent = receipt.cost(TAGS | PRICES | {"since": hours_ago(2)})
     assert spent["hours"] == pytest.approx(2, abs=0.01)
     assert spent["usd"] == pytest.approx(2 * 0.0536, abs=0.001)
@@ -124,7 +124,7 @@ def documented(title: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`burst\.(\w+)`", row)}
 
 
-def test_the_receipt() -> None:
+def test_the_receipt_of_a_burst_has_its_documented_fields_and_words() -> None:
     seconds = {"up": 41.0, "run": 12.0, "down": 39.0, "total": 95.0}
     down = RECEIPT | {"from": "t2.medium", "to": "t2.micro", "downtime_s": 25.0, "lost": []}
     document = receipt.burst_document(

@@ -29,7 +29,7 @@ def test_what_can_be_recorded_is_taken_without_one(action: str) -> None:
 
 @pytest.mark.parametrize("size", ["0", "-1", "16385"])
 @pytest.mark.parametrize("action", ["CreateVolume", "ModifyVolume"])
-def test_sizes_that_no_volume_has(action: str, size: str) -> None:
+def test_a_size_that_no_volume_has_is_refused(action: str, size: str) -> None:
     with pytest.raises(RefusalError) as refused:
         disk_rules.check(action, {"Size": size}, NOTHING, "")  # type: ignore[arg-type]
     assert refused.value.code == "InvalidParameterValue"

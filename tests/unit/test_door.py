@@ -88,7 +88,7 @@ CASES: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("asked", "status"), CASES, ids=[str(number) for number in range(len(CASES))])
-def test_who_gets_in(asked: dict[str, Any], status: int) -> None:
+def test_only_a_request_with_the_token_and_of_this_host_gets_in(asked: dict[str, Any], status: int) -> None:
     assert judge(Asked(**{"host": HOST, **asked}), TOKEN).status == status
 
 
@@ -154,7 +154,7 @@ def test_two_ports_have_a_cookie_each(page: Client) -> None:
     assert get(page, "/").status_code == 200
 
 
-def test_beside_other_cookies_and_with_the_header(page: Client) -> None:
+def test_the_token_counts_beside_other_cookies_and_in_the_header(page: Client) -> None:
     fresh = Client(page.application, use_cookies=False)
     strange = 'username-127-0-0-1-8888="2|1:0|10:1"; _xsrf=2|a,b[c]; ; =; é=1; '
     assert get(fresh, "/", Cookie=f"{strange}slipway-monitor-9181={kept(TOKEN)}").status_code == 200
@@ -171,7 +171,7 @@ def test_another_token_closes_the_door_to_the_old_one(page: Client, file: Path) 
     assert get(page, "/").status_code == 403
 
 
-def test_what_a_refusal_says_and_what_every_answer_carries(page: Client) -> None:
+def test_a_refusal_says_what_is_needed_and_every_answer_carries_the_safe_headers(page: Client) -> None:
     refused = get(page, "/")
     assert (refused.status_code, refused.text) == (403, "This page needs its token. Open the address with the token: `status` prints it.\n")
     assert "token is wrong" in get(page, "/?token=x").text

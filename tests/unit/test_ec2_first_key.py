@@ -58,19 +58,19 @@ def test_the_script_of_the_host_knows_the_user_data_by_its_mark() -> None:
         ([f"{RSA}\n", "\n", f"{OWN}\n", f"{OWN}\n"], [OWN, RSA]),
     ],
 )
-def test_the_hosts_own_keys(said: list[str], keys: list[str]) -> None:
+def test_the_hosts_own_keys_are_read_from_its_answer(said: list[str], keys: list[str]) -> None:
     assert first.own_keys(said, ONCE) == keys
 
 
 @pytest.mark.parametrize(
     "said", [[], ["\n"], [f"{ONCE}\n"], [f"{OWN}\n", f"{ONCE} root@host\n"], ["no key\n"], [f"* {OWN}\n"], [f"{OWN}\x1b[2J\n"]]
 )
-def test_an_answer_that_is_not_taken(said: list[str]) -> None:
+def test_an_answer_with_anything_but_the_hosts_own_keys_is_not_taken(said: list[str]) -> None:
     with pytest.raises(first.WrongAnswerError):
         first.own_keys(said, ONCE)
 
 
-def test_what_is_known_of_an_instance() -> None:
+def test_the_known_keys_of_an_instance_are_those_under_its_id() -> None:
     lines = [f"i-1 {OWN}", f"i-2 {RSA}", "", "# i-1 comment", f"i-1 {RSA} comment"]
     assert first.known(lines, "i-1") == [OWN, RSA]
     assert first.known(lines, "i-3") == []
@@ -124,7 +124,7 @@ def test_a_public_half_that_cannot_be_read_is_named(
 
 
 @pytest.mark.parametrize("launched_with_one", [False, True])
-def test_a_console_without_keys(launched_with_one: bool) -> None:
+def test_a_console_without_keys_is_told_with_the_way_to_go_on(launched_with_one: bool) -> None:
     asked = {"instance_id": "i-1", "path": "/known_hosts", "timeout": 600, "first_key": launched_with_one}
     said = consoles.missing(asked)
     assert ("type `up` there" in said) is launched_with_one

@@ -39,7 +39,7 @@ STANDINGS = [
 
 
 @pytest.mark.parametrize(("changes", "expected"), STANDINGS)
-def test_what_a_lock_that_was_found_is(changes: dict[str, str], expected: str) -> None:
+def test_a_lock_that_was_found_is_held_ended_or_has_to_be_asked(changes: dict[str, str], expected: str) -> None:
     assert once.standing(replace(MINE, **changes), MINE) == expected
 
 
@@ -65,7 +65,7 @@ def test_a_refusal_names_the_command_and_the_way_out() -> None:
     assert "has just begun" in once.refusal("x", once.Holder.of({}))
 
 
-def test_whether_another_checkout_of_this_computer_still_works(tmp_path: Path) -> None:
+def test_another_checkouts_lock_counts_only_while_its_command_works(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     assert not acts.is_held(str(path))
     path.touch()
@@ -133,7 +133,9 @@ HELD = ("there", group_of(id="c3", place="boot 2"))
         (["there", group_of(id="b2"), "DependencyViolation"], "DependencyViolation"),
     ],
 )
-def test_how_a_lock_is_taken(answers: list[Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_taken_or_refused_by_what_ec2_answers(
+    answers: list[Any], expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = boto3.client("ec2", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     # One look more than the first, however slow this computer is.
     now = [0.0]

@@ -148,7 +148,7 @@ OURS, THEIRS = "ssh-ed25519 AAAAC3Nz one", "ssh-ed25519 BBBBC3Nz two"
         (True, OURS, "", ""),
     ],
 )
-def test_whose_key_it_is(has_instance: bool, pair: str | None, here: str | None, expected: str) -> None:
+def test_a_key_pair_that_does_not_fit_the_key_here_is_named(has_instance: bool, pair: str | None, here: str | None, expected: str) -> None:
     assert once.key_trouble(has_instance, pair, here) == expected
 
 
@@ -232,7 +232,9 @@ def test_the_mark_of_settings_is_what_their_template_writes() -> None:
         ([], "i-9", None, ""),
     ],
 )
-def test_which_of_two_is_meant(living: list[int], wanted: str, expected: int | None, said: str) -> None:
+def test_of_two_instances_the_wanted_one_is_taken_or_the_choice_is_told(
+    living: list[int], wanted: str, expected: int | None, said: str
+) -> None:
     found, why = once.one_of("x", [instance(number) for number in living], wanted, ended=[instance(9, "terminated")])
     assert found == (instance(expected) if expected else None)
     assert said in why

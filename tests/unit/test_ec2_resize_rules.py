@@ -46,7 +46,9 @@ FREE = {"disableApiStop": False, "instanceInitiatedShutdownBehavior": "stop"}
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_instance_that_cannot_be_resized(instance: dict[str, Any], attributes: dict[str, Any], said: str) -> None:
+def test_an_instance_that_cannot_be_resized_is_refused_with_its_reason(
+    instance: dict[str, Any], attributes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(rules.WrongError, match=said) as refused:
         rules.check_instance(INSTANCE | instance, FREE | attributes)
     assert refused.value.code == 3
@@ -65,7 +67,7 @@ def test_an_instance_that_cannot_be_resized(instance: dict[str, Any], attributes
         ({}, "p4d.24xlarge", "4 network cards"),
     ],
 )
-def test_a_type_that_this_instance_cannot_have(instance: dict[str, Any], wanted: str, said: str) -> None:
+def test_a_type_that_this_instance_cannot_have_is_bad_input(instance: dict[str, Any], wanted: str, said: str) -> None:
     with pytest.raises(rules.WrongError, match=said) as refused:
         rules.check_type(INSTANCE | instance, INSTANCE_TYPES["t2.micro"], INSTANCE_TYPES[wanted], "ec2_resize_type")
     assert refused.value.code == 2
@@ -74,7 +76,7 @@ def test_a_type_that_this_instance_cannot_have(instance: dict[str, Any], wanted:
 
 
 @pytest.mark.parametrize("wanted", ["t2.nano", "t2.medium", "t3.micro", "t3a.large", "m5.large"])
-def test_a_type_that_it_can_have(wanted: str) -> None:
+def test_a_type_that_this_instance_can_have_is_taken(wanted: str) -> None:
     rules.check_instance(INSTANCE, FREE)
     rules.check_type(INSTANCE, INSTANCE_TYPES["t2.micro"], INSTANCE_TYPES[wanted], "ec2_resize_type")
 
@@ -94,7 +96,7 @@ def test_the_quota_counts_what_runs_besides() -> None:
     rules.check_quota(others, "i-1", INSTANCE_TYPES["trn1.2xlarge"], 1)
 
 
-def test_the_free_plan_has_few_types() -> None:
+def test_the_free_plan_takes_only_its_own_types() -> None:
     rules.check_free_plan("FREE", INSTANCE_TYPES["t3.micro"])
     rules.check_free_plan("PAID", INSTANCE_TYPES["t2.medium"])
     rules.check_free_plan(None, INSTANCE_TYPES["t2.medium"])
@@ -102,7 +104,7 @@ def test_the_free_plan_has_few_types() -> None:
         rules.check_free_plan("FREE", INSTANCE_TYPES["t2.medium"])
 
 
-def test_what_a_change_brings_besides() -> None:
+def test_what_a_change_of_type_costs_besides_is_told() -> None:
     t2, t3, m5 = (INSTANCE_TYPES[name] for name in ("t2.micro", "t3.medium", "m5.large"))
     assert [" ".join(rules.caveats(*pair)) for pair in ((t2, t2), (t3, t2), (m5, m5))] == ["T2 loses its CPU credits by the stop", "", ""]
     assert list(rules.caveats(t2, t3)) == [
@@ -133,7 +135,7 @@ def test_fallbacks_over_the_limit_are_left_out() -> None:
         (["x9.huge"], 0.1, "its price is not known"),
     ],
 )
-def test_fallbacks_that_cannot_be_used(names: list[str], most: float, said: str) -> None:
+def test_fallbacks_that_cannot_be_used_are_bad_input(names: list[str], most: float, said: str) -> None:
     prices = {"t2.large": 0.1, "t2.medium": 0.05, "t2.micro": 0.01, "x9.huge": None}
     with pytest.raises(rules.WrongError, match=said) as refused:
         list(rules.fallbacks(names, "t2.medium", "t2.micro", prices, most))

@@ -52,7 +52,9 @@ def test_what_is_no_ipv4_network_is_refused(cidr: str, said: str) -> None:
         (["mine", None], True, ["mine"], "AWS_ACCESS_KEY_ID is set too"),
     ],
 )
-def test_which_profile_can_be_used(named: list[str | None], has_keys: bool, known: list[str], said: str) -> None:
+def test_a_profile_that_cannot_be_used_is_named_with_those_that_can(
+    named: list[str | None], has_keys: bool, known: list[str], said: str
+) -> None:
     if not said:
         ec2_rules.profiles(named, has_keys, known)
         return
@@ -63,7 +65,7 @@ def test_which_profile_can_be_used(named: list[str | None], has_keys: bool, know
     assert said in allowed
 
 
-def test_the_whole_internet_has_a_flag() -> None:
+def test_the_whole_internet_is_allowed_by_its_flag() -> None:
     ec2_rules.networks(["0.0.0.0/0", "198.51.100.0/24"], True, "the_field", "the_flag")
 
 

@@ -55,11 +55,11 @@ SHELLS: list[tuple[dict[str, str], bool]] = [
 
 
 @pytest.mark.parametrize(("shell", "counts"), SHELLS)
-def test_what_counts_of_a_shell(shell: dict[str, str], counts: bool) -> None:
+def test_only_harmless_variables_of_a_shell_count(shell: dict[str, str], counts: bool) -> None:
     assert environment.clean(shell) == (shell if counts else {}) | DIRECT
 
 
-def test_of_its_own_result_nothing_is_changed() -> None:
+def test_a_clean_environment_is_left_as_it_is() -> None:
     shell = {name: value for row, _ in SHELLS for name, value in row.items()}
     once = environment.clean(shell | {"no_proxy": "a.example, b.example", "NO_PROXY": "b.example,c.example"})
     assert once["no_proxy"] == once["NO_PROXY"] == "a.example,b.example,c.example,127.0.0.1,localhost"
@@ -83,7 +83,7 @@ def test_a_temporary_folder_that_cannot_be_used_does_not_count(folder: str, kept
         ("aws", True, {"MY_OWN", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_USE_FIPS_ENDPOINT", "ANSIBLE_VAULT_PASSWORD_FILE"}),
     ],
 )
-def test_what_counts_in_a_play(target: str, encrypted: bool, left: set[str]) -> None:
+def test_a_play_gets_the_settings_of_its_target_alone(target: str, encrypted: bool, left: set[str]) -> None:
     shell = {
         "MY_OWN": "x",
         "ANSIBLE_VAULT_PASSWORD_FILE": "/x",
@@ -114,7 +114,7 @@ PIP: list[tuple[str, dict[str, str]]] = [
 
 
 @pytest.mark.parametrize(("listed", "found"), PIP)
-def test_what_counts_of_pips_settings(listed: str, found: dict[str, str]) -> None:
+def test_of_pips_settings_only_the_way_to_packages_counts(listed: str, found: dict[str, str]) -> None:
     assert environment.for_pip({"A": "b"}, listed) == {"A": "b", "PIP_CONFIG_FILE": os.devnull} | found
 
 
@@ -145,7 +145,7 @@ def test_a_pip_that_is_started_in_it_has_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["50% off", "feature%2Fx", "it's (1) & 2] #3; ~ ! <>|", "a chéckout 分析", "-rf", "a=b,c@d+e", "x" * 200])
-def test_folders_that_can_be_used(name: str) -> None:
+def test_a_folder_of_an_odd_name_can_be_used(name: str) -> None:
     assert environment.refusal(f"/home/me/{name}/slipway") is None
 
 
@@ -159,7 +159,7 @@ def test_folders_that_can_be_used(name: str) -> None:
         ("a\udce4b", "no UTF-8"),
     ],
 )
-def test_folders_that_are_refused(name: str, said: str) -> None:
+def test_a_folder_that_cannot_be_used_is_refused_in_one_line(name: str, said: str) -> None:
     why = environment.refusal(f"/home/me/{name}/slipway")
     assert why and said in why and "\n" not in why
     why.encode()

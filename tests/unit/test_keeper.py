@@ -83,7 +83,7 @@ def test_the_keeper_gives_the_lock_back_when_every_process_of_the_command_has_en
         ([None] * 9, "http://127.0.0.1:1", 3),
     ],
 )
-def test_how_often_the_keeper_asks(
+def test_the_keeper_asks_until_the_lock_is_given_back_or_it_gives_up(
     answers: list[bool | None], endpoint: str, asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[bool | None] = []

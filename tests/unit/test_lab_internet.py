@@ -75,7 +75,7 @@ def made_from(**facts: Any) -> SimpleNamespace:
         (made_from(instance=SimpleNamespace()), False),
     ],
 )
-def test_which_images_see_them(image: SimpleNamespace, seen: bool) -> None:
+def test_canonicals_image_and_those_made_from_it_alone_see_the_stand_ins(image: SimpleNamespace, seen: bool) -> None:
     assert internet.is_seen_from(image) is seen
 
 

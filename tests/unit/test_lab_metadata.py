@@ -79,14 +79,14 @@ def token(service: ModuleType, source: str = FIRST) -> dict[str, str]:
         ("/latest/user-data", SECRET),
     ],
 )
-def test_what_is_shown(service: ModuleType, path: str, shown: bytes) -> None:
+def test_each_path_of_the_metadata_shows_the_instances_value(service: ModuleType, path: str, shown: bytes) -> None:
     assert ask(service, path, **token(service)) == (200, shown)
 
 
 @pytest.mark.parametrize(
     "path", ["/latest/meta-data/no", "/latest/meta-data/instance-id/deeper", "/1999/meta-data", "/latest/meta-data/../user-data", "/x"]
 )
-def test_what_is_not_there(service: ModuleType, path: str) -> None:
+def test_a_path_that_the_metadata_does_not_have_is_404(service: ModuleType, path: str) -> None:
     assert ask(service, path, **token(service))[0] == 404
 
 
@@ -115,11 +115,13 @@ def test_a_token_wants_a_time(service: ModuleType, life: str | None) -> None:
         ("PUT", "/latest/api/token", {LIFE: "60", "X-Forwarded-For": "203.0.113.1"}, 403),
     ],
 )
-def test_what_is_refused(service: ModuleType, method: str, path: str, headers: dict[str, str], code: int) -> None:
+def test_a_request_that_ec2_refuses_is_refused_by_its_code(
+    service: ModuleType, method: str, path: str, headers: dict[str, str], code: int
+) -> None:
     assert ask(service, path, method, **headers)[0] == code
 
 
-def test_a_token_ends(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_ends_with_its_time(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = token(service)
     later = service.time.monotonic() + 61
     monkeypatch.setattr(service.time, "monotonic", lambda: later)
@@ -145,7 +147,7 @@ def test_hosts_that_boot_at_once_lose_no_token(module: ModuleType) -> None:
         tokens.check(address, token, required=True)
 
 
-def test_the_options_of_the_instance(service: ModuleType) -> None:
+def test_the_options_of_the_instance_make_tokens_optional_or_close_the_service(service: ModuleType) -> None:
     place = service.DATA / f"{FIRST}.json"
     place.write_text(json.dumps(known(1, tokens="optional")))
     assert ask(service, "/latest/meta-data/instance-id") == (200, b"i-1")

@@ -28,5 +28,5 @@ from lab import rules
         ({"HTTP_HOST": "127.0.0.1.evil.example"}, True),
     ],
 )
-def test_which_pages_may_ask(headers: dict[str, str], refused: bool) -> None:
+def test_no_page_of_another_site_may_ask(headers: dict[str, str], refused: bool) -> None:
     assert rules.of_a_page(headers) == refused

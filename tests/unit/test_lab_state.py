@@ -47,7 +47,9 @@ class Backend(SimpleNamespace):
         ("stopped", state.HALTED, []),
     ],
 )
-def test_a_host_that_ended_while_no_one_listened(monkeypatch: pytest.MonkeyPatch, before: str, code: int, did: list[str]) -> None:
+def test_a_host_that_ended_while_the_lab_was_away_is_followed(
+    monkeypatch: pytest.MonkeyPatch, before: str, code: int, did: list[str]
+) -> None:
     instance = found(monkeypatch, before, code)
     state.believe_hosts(moving=True)
     assert instance.did == did

@@ -128,7 +128,9 @@ def test_who_wants_it_alone_waits_for_the_first_to_end(tmp_path: Path) -> None:
         ("status.yml", []),
     ],
 )
-def test_which_plays_keep_other_computers_out(playbook: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_plays_that_change_a_machine_keep_other_computers_out(
+    playbook: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     took: list[str] = []
     monkeypatch.setattr(slipway_lock.CallbackModule, "_take", lambda *_: took.append("here"))
     monkeypatch.setattr(slipway_lock.CallbackModule, "_keep", lambda *_: took.append("in EC2"))

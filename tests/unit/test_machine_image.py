@@ -105,7 +105,9 @@ HALF = {"slipway-baking": NOW}
         (None, [image(tags=HALF | {"slipway-contents": NOW})], ("done", False)),
     ],
 )
-def test_what_is_left_to_do(there: dict[str, Any] | None, images: list[dict[str, Any]], wanted: tuple[str, bool]) -> None:
+def test_each_state_of_a_bake_has_its_next_step(
+    there: dict[str, Any] | None, images: list[dict[str, Any]], wanted: tuple[str, bool]
+) -> None:
     assert machine_image_rules.step(there, images, NOW) == wanted
 
 
@@ -151,7 +153,7 @@ def test_an_image_that_is_too_large_or_not_asked_for_is_not_taken() -> None:
         ({}, 19, "ec2_instance_disk_gib", "needs at least 20 GiB"),
     ],
 )
-def test_a_named_image_that_cannot_be_used(more: dict[str, Any], disk: int, field: str, said: str) -> None:
+def test_a_named_image_that_cannot_be_used_is_refused_with_its_reason(more: dict[str, Any], disk: int, field: str, said: str) -> None:
     with pytest.raises(ec2_images.ImageError) as wrong:
         ec2_images.check_named(image(**more), "t2.micro", ["i386", "x86_64"], disk)
     assert wrong.value.args[0] == field
@@ -165,7 +167,7 @@ def test_any_image_may_be_named() -> None:
 PRICES = {"types": {"t2.micro": 0.0116}, "gp3_gib_month": 0.08, "snapshot_gib_month": 0.05, "ipv4_hour": 0.005}
 
 
-def test_prices() -> None:
+def test_a_bake_tells_its_price_before_and_the_images_per_month() -> None:
     assert machine_image_rules.monthly(PRICES, 20) == 1.0
     line = machine_image_rules.price_line(PRICES, "t2.micro", 20, 20)
     assert line.startswith("Price: 0.0063 USD for a t2.micro with 20 GiB of disk, for about 20 minutes; then at most 1.00 USD per month")
@@ -176,7 +178,7 @@ def test_prices() -> None:
 @pytest.mark.parametrize(
     ("tags", "said"), [({"slipway-contents": NOW}, "current"), ({"slipway-contents": OLD}, "other version"), (HALF, "unfinished")]
 )
-def test_how_an_image_is_listed(tags: dict[str, str], said: str) -> None:
+def test_an_image_is_listed_with_its_state_size_and_price(tags: dict[str, str], said: str) -> None:
     told = machine_image_rules.document(image(tags=tags), NOW, PRICES)
     assert told["state"] == said
     assert (told["gib"], told["usd_per_month"]) == (20, 1.0)
@@ -200,7 +202,7 @@ def test_the_machine_is_another_one_than_the_users(words: list[str], name: str) 
     assert arguments.variables(options)["slipway_name"] == name
 
 
-def test_one_thing_at_a_time() -> None:
+def test_bake_does_one_thing_at_a_time() -> None:
     with pytest.raises(RefusalError, match="not allowed with"):
         arguments.parse(["bake", "--list", "--remove", "ami-0a1b2c3d"])
 

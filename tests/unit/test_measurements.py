@@ -131,6 +131,6 @@ def test_bad_input_is_refused_before_the_machine_is_asked(words: list[str], said
     assert refused.value.code is Exit.BAD_INPUT
 
 
-def test_all_of_the_tables() -> None:
+def test_measure_without_words_measures_all_of_the_tables() -> None:
     shapes, models, seconds = measure._wanted(arguments.parse(["measure"]))
     assert (shapes[0], shapes[-1], len(shapes), len(models), seconds) == ((100, 20), (100_000, 2000), 6, 4, 300)

@@ -44,12 +44,12 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("routed", "own", "wanted"), CHOICES)
-def test_what_is_chosen(routed: str, own: str, wanted: str) -> None:
+def test_the_first_networks_that_collide_with_nothing_are_chosen(routed: str, own: str, wanted: str) -> None:
     assert networks.choose(taken(routed, f"{HOME_LAN} {ENGINE} {own}")) == Networks(*map(IPv4Network, wanted.split()))
 
 
 @pytest.mark.parametrize("own", ["10.0.0.0/8 172.16.0.0/12", "198.18.0.0/15", "0.0.0.0/0"])
-def test_nothing_is_left(own: str) -> None:
+def test_without_a_free_network_none_is_chosen(own: str) -> None:
     assert networks.choose(taken("", own)) is None
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_left(own: str) -> None:
         ("\u0661\u0660.66.0.0/16,198.18.66.0/24", "is no network"),
     ],
 )
-def test_networks_that_cannot_be_read(text: str, said: str) -> None:
+def test_networks_that_cannot_be_read_are_refused_in_one_line(text: str, said: str) -> None:
     with pytest.raises(NetworksError) as refused:
         networks.read(text)
     assert said in str(refused.value)
@@ -84,13 +84,13 @@ def test_networks_that_cannot_be_read(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     "text", ["10.66.0.0/16,198.18.66.0/24", " 10.66.0.0/16  198.18.66.0/24 ", "10.66.0.0/16,198.18.66.0/24,172.30.0.0/16"]
 )
-def test_networks_of_the_users_choice(text: str) -> None:
+def test_networks_of_the_users_choice_are_taken(text: str) -> None:
     found = networks.given(text, taken("0.0.0.0/1 10.0.0.0/8"))
     assert found == Networks(*map(IPv4Network, text.replace(",", " ").split()))
 
 
 @pytest.mark.parametrize(("text", "near"), [("10.66.0.0/16,192.168.1.0/24", HOME_LAN), ("10.9.0.0/16,198.18.66.0/24", "10.9.8.0/24")])
-def test_networks_of_the_users_choice_that_collide(text: str, near: str) -> None:
+def test_networks_of_the_users_choice_that_collide_are_refused(text: str, near: str) -> None:
     with pytest.raises(NetworksError, match=f"collides with {near}"):
         networks.given(text, taken("10.9.8.0/24 10.0.0.0/8"))
 
@@ -122,7 +122,7 @@ def test_routes_are_read_as_the_kernel_writes_them() -> None:
         ('[{"type":"unicast"}]', ""),
     ],
 )
-def test_routes_of_all_tables(tables: str, found: str) -> None:
+def test_the_routes_of_all_tables_are_read(tables: str, found: str) -> None:
     assert networks.routed_by_all(tables) == list(map(IPv4Network, found.split()))
 
 

@@ -129,7 +129,7 @@ def test_every_key_of_the_settings_is_documented() -> None:
         ("redis,worker", ("jupyter", "redis", "worker"), ""),
     ],
 )
-def test_services_that_are_asked_for(words: str | None, services: tuple[str, ...], told: str) -> None:
+def test_a_new_project_has_the_services_that_are_asked_for(words: str | None, services: tuple[str, ...], told: str) -> None:
     found, said = new.chosen(getattr(arguments.parse(["new", "demo", *(["--with", words] if words else [])]), "services", None))
     assert found == services
     assert "".join(said).startswith(told)
@@ -212,7 +212,7 @@ def test_a_new_project_is_a_repository_with_a_commit(home: Path, capsys: pytest.
 
 
 @pytest.mark.usefixtures("known")
-def test_the_answer_as_json(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_answers_in_json_with_what_to_type_next(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--json", "new", "demo"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         "path": str(home / "demo"),

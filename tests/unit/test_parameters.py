@@ -66,7 +66,7 @@ def test_what_is_no_parameter_is_refused(options: list[str], says: str) -> None:
         ({}, ["a=7"], False),
     ],
 )
-def test_a_run_had_these_parameters(typed: dict[str, Any], given: list[str], equal: bool) -> None:
+def test_a_runs_parameters_are_compared_by_their_values(typed: dict[str, Any], given: list[str], equal: bool) -> None:
     assert parameters.are(typed, given) is equal
 
 

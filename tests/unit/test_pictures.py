@@ -22,12 +22,12 @@ LOADER.exec_module(pictures)
 EXAMPLES = sorted(path.name for path in (PROJECT / "examples").iterdir() if path.is_dir())
 
 
-def test_every_example_has_one() -> None:
+def test_every_example_has_a_picture() -> None:
     assert sorted(pictures.EXAMPLES) == EXAMPLES
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_a_picture(name: str) -> None:
+def test_a_picture_is_a_small_png(name: str) -> None:
     path = f"docs/pictures/{name}.png"
     image = (PROJECT / path).read_bytes()
     # https://www.w3.org/TR/png/#11IHDR

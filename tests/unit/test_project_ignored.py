@@ -170,7 +170,7 @@ def test_what_slipway_yml_names_is_always_sent(make: Make) -> None:
     assert ignored.always(str(project)) == ["slipway.yml", "docker/"]
 
 
-def test_names_and_links_of_every_kind(make: Make) -> None:
+def test_names_and_links_of_every_kind_are_ignored_as_git_does(make: Make) -> None:
     names = ("line\nbreak", "sp ace", "ta\tb", "latin-\udce4", "é", "e\u0301", "*", "?", ".GIT/x", "-n", "#a")
     project = make(rules="out/\nvenv\né\n")
     for name in names:

@@ -56,7 +56,7 @@ def sides(tmp_path: Path) -> Sides:
     return found
 
 
-def test_twice_has_nothing_to_do(sides: Sides) -> None:
+def test_a_second_push_has_nothing_to_do(sides: Sides) -> None:
     assert sides.sync("push")["moved"] == ["a", "b", "c"]
     again = sides.sync("push")
     assert not again["needed"]

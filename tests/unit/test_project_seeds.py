@@ -70,7 +70,7 @@ def test_each_file_is_run_or_named(entry: Entry, becomes: str, said: str) -> Non
     assert not any(by_kind.values())
 
 
-def test_a_folder_is_read(tmp_path: Path) -> None:
+def test_a_folder_of_seeds_is_read_without_leaving_the_project(tmp_path: Path) -> None:
     folder, data = tmp_path / "docker/postgres", tmp_path / "data"
     (folder / "tables").mkdir(parents=True)
     data.mkdir()

@@ -340,7 +340,7 @@ def test_init_scripts_need_postgres(project: Path) -> None:
     assert found.not_run == tuple(f"docker/postgres/{name}" for name in (".17.sql", "18.sql~", "README.md"))
 
 
-def test_a_folder_without_a_file_and_a_name_that_is_no_projects(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_project_is_refused_with_its_reason(tmp_path: Path) -> None:
     for path, said in ((tmp_path / "nothing", "is no folder"), (tmp_path, "has no slipway.yml. Make a project with: new NAME")):
         with pytest.raises(project_settings.SettingsError, match=said):
             project_settings.read(path)

@@ -282,7 +282,7 @@ def test_an_interrupted_sync_is_known_as_far_as_it_came(
         (".Trash-1000/files/a", False),
     ],
 )
-def test_what_is_never_synced(path: str, synced: bool) -> None:
+def test_only_what_is_the_projects_is_synced(path: str, synced: bool) -> None:
     assert tree.synced(path) == synced
 
 

@@ -33,7 +33,7 @@ def document(name: str) -> dict[str, Any]:
     ("name", "outcome", "code"),
     [("resize-done", "resized", None), ("resize-restored", "restored", Exit.FAILED), ("resize-different", "resized", Exit.NEEDS_A_PERSON)],
 )
-def test_outcome_and_code(name: str, outcome: str, code: Exit | None) -> None:
+def test_each_outcome_of_a_resize_has_its_exit_code(name: str, outcome: str, code: Exit | None) -> None:
     run = result(name)
     assert run.published["resize"]["outcome"] == outcome
     assert (run.failure.code if run.failure else None) == code
@@ -45,7 +45,7 @@ def test_the_document_has_the_fields_that_are_documented() -> None:
     assert set(document("resize-done")) == fields
 
 
-def test_a_receipt() -> None:
+def test_a_receipt_has_equal_fingerprints_prices_and_times() -> None:
     done = document("resize-done")
     assert set(done["fingerprints"]) == STORES
     assert all(each["equal"] and each["before"] == each["after"] for each in done["fingerprints"].values())
@@ -84,13 +84,13 @@ def test_a_receipt_tells_what_costs_from_now_on() -> None:
         assert f"Snapshot  {each}; it costs until you remove it" in lines
 
 
-def test_a_receipt_of_what_is_back() -> None:
+def test_a_receipt_says_that_the_old_type_is_back_and_why() -> None:
     text = receipt.text(document("resize-restored"))
     assert re.search(r"Resized   (\S+) -> \1 \(restored\)", text)
     assert "InsufficientInstanceCapacity" in text
 
 
-def test_a_receipt_of_what_differs() -> None:
+def test_a_receipt_names_each_store_that_differs() -> None:
     run = result("resize-different")
     assert run.failure is not None
     assert "notebooks: before 20 files" in run.failure.reason
@@ -99,7 +99,7 @@ def test_a_receipt_of_what_differs() -> None:
     assert text.count("  equal") == len(STORES) - 1
 
 
-def test_a_plan() -> None:
+def test_a_plan_says_each_step_its_price_and_what_comes_back() -> None:
     plan = receipt.plan_document(result("resize-dry").published)
     text = receipt.plan_text(plan, "slipway")
     wanted, origin = plan["candidates"][0], plan["origin"]

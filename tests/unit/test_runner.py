@@ -30,7 +30,7 @@ def test_two_plays_of_one_command_have_a_folder_each(tmp_path: Path, monkeypatch
         ),
     ],
 )
-def test_which_password_does_not_fit(shell: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_vault_password_that_does_not_fit_is_named(shell: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ANSIBLE_VAULT_PASSWORD_FILE", "ANSIBLE_VAULT_IDENTITY_LIST"):
         monkeypatch.delenv(name, raising=False)
     for name, value in shell.items():

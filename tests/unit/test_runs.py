@@ -68,7 +68,7 @@ ELSEWHERE = {"origin": "ann@desk:/home/ann/survey", "place": "elsewhere"}
         "others",
     ],
 )
-def test_what_the_same_command_does(found: list[Run], joined: int | None, name: str) -> None:
+def test_the_same_command_joins_its_run_or_begins_one_under_a_free_name(found: list[Run], joined: int | None, name: str) -> None:
     assert runs.choose(found, "survey", DIGEST, HERE) == Choice(None if joined is None else found[joined], name, joined=joined is not None)
 
 
@@ -107,7 +107,7 @@ def test_a_pipe_in_lib_is_not_waited_for(tmp_path: Path) -> None:
     assert told(folder) == told(folder)
 
 
-def test_what_tells_a_run_from_others(tmp_path: Path) -> None:
+def test_another_notebook_parameter_kernel_or_module_makes_another_run(tmp_path: Path) -> None:
     folder = project(tmp_path)
     first = told(folder)
     others = {told(folder, ["a=1"]), told(folder, ["--text=a=1"]), told(folder, kernel="ir"), told(project(folder, "2"))}
@@ -128,7 +128,7 @@ def test_what_tells_a_run_from_others(tmp_path: Path) -> None:
     assert first not in others
 
 
-def test_what_is_no_other_run(tmp_path: Path) -> None:
+def test_outputs_caches_and_editors_files_make_no_other_run(tmp_path: Path) -> None:
     folder = project(tmp_path)
     first = told(folder, ["a=1", "b=2"])
     project(folder, source=["1"], outputs=[{"output_type": "stream", "text": "x"}], execution_count=7)  # type: ignore[arg-type]
@@ -171,7 +171,7 @@ def test_odd_files_in_lib_are_told_apart(tmp_path: Path) -> None:
         (run("ended", exit_code=130), timedelta(), "stopped"),
     ],
 )
-def test_how_it_goes(one: Run, ago: timedelta, says: str) -> None:
+def test_a_runs_state_is_told_with_its_time(one: Run, ago: timedelta, says: str) -> None:
     # Some seconds more are the same number of minutes.
     then = (datetime.now(UTC) - ago - timedelta(seconds=2)).isoformat()
     timed = replace(one, begun=one.begun and then, ended=one.ended and then)
@@ -226,7 +226,7 @@ NEVER = "0001-01-01T00:00:00Z"
         ({"labels": {"slipway.run.parameters": "{"}}, "ended", 0, False),
     ],
 )
-def test_what_the_machine_tells(more: dict[str, Any], state: str, code: int | None, memory: bool) -> None:
+def test_a_runs_facts_arrive_as_the_machine_tells_them(more: dict[str, Any], state: str, code: int | None, memory: bool) -> None:
     facts = machine.facts(inspected(**more))
     assert (facts["state"], facts["exit_code"], facts["out_of_memory"]) == (state, code, memory)
     # It arrives as it was told.
@@ -235,7 +235,7 @@ def test_what_the_machine_tells(more: dict[str, Any], state: str, code: int | No
     assert found.parameters == (() if more.get("labels") else ("x={{ 7*7 }}", "--yaml=a: [1, 2]"))
 
 
-def test_a_container_with_labels_of_somebody_else_is_no_run() -> None:
+def test_a_container_with_labels_of_another_program_is_no_run() -> None:
     facts = machine.facts(inspected(labels={"slipway.run.digest": ""}))
     assert runs.of({"batch_runs": [facts]}) == []
     assert not machine.is_run({"Labels": {"com.docker.compose.oneoff": "True"}})

@@ -25,7 +25,7 @@ def kernel(path: str | None, state: str) -> dict[str, Any]:
         ([kernel("\033[2Ja.ipynb", "busy"), kernel("b.ipynb", "idle")], ["the kernel of ?[2Ja.ipynb in survey"]),
     ],
 )
-def test_which_kernels_are_at_work(said: list[dict[str, Any]], busy: list[str]) -> None:
+def test_only_busy_kernels_are_at_work(said: list[dict[str, Any]], busy: list[str]) -> None:
     assert at_work.kernels("survey", said) == busy
 
 
@@ -44,7 +44,7 @@ STATE = {"Status": "running", "StartedAt": "2026-05-01T12:00:00Z", "ExitCode": 0
         ({}, "sleep 300", "the container c-1 in survey"),
     ],
 )
-def test_how_a_run_is_called(labels: dict[str, str], command: str, said: str) -> None:
+def test_a_run_or_measurement_is_called_by_what_it_works_on(labels: dict[str, str], command: str, said: str) -> None:
     item = {"Labels": {"com.docker.compose.project": "survey", **labels}, "Names": ["/c-1"], "Command": command}
     inspected = {"State": STATE, "Config": {"Labels": item["Labels"]}, "Name": "/c-1", "Created": "2026-05-01T12:00:00Z"}
     assert at_work.run(item, inspected) == said

@@ -20,7 +20,7 @@ PATH = "/home/me/.docker/config.json"
         '{"currentContext": "x", "psFormat": 7}',
     ],
 )
-def test_settings_that_can_be_used(text: str) -> None:
+def test_credentials_that_can_be_used_have_no_fault(text: str) -> None:
     assert fault(PATH, text, lambda program: program in ("docker-credential-secretservice", "docker-credential-ecr-login")) is None
 
 
@@ -39,6 +39,6 @@ def test_settings_that_can_be_used(text: str) -> None:
         ("\ufeff{}", "it is no JSON"),
     ],
 )
-def test_settings_that_are_broken(text: str, said: str) -> None:
+def test_credentials_that_are_broken_are_named_in_one_line(text: str, said: str) -> None:
     why = fault(PATH, text, lambda _: False)
     assert why is not None and why.startswith(f"{PATH}: {said}") and "\n" not in why

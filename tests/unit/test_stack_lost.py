@@ -53,7 +53,7 @@ def files(*paths: str, service: str = "jupyter", mounts: tuple[str, ...] = (), o
         pytest.param(("C /opt/conda/pkgs", "A /opt/conda/pkgs/a.conda", "C /opt/conda/conda-meta/history"), [], id="what conda keeps"),
     ],
 )
-def test_files(paths: tuple[str, ...], expected: list[tuple[str, int]]) -> None:
+def test_files_that_would_be_lost_are_counted_by_their_folder(paths: tuple[str, ...], expected: list[tuple[str, int]]) -> None:
     assert files(*paths) == expected
 
 
@@ -102,7 +102,7 @@ def test_thousands_are_counted_and_few_named() -> None:
         ((f"C {SITE}/a/RECORD", f"A {SITE}/a.dist-info"), []),
     ],
 )
-def test_books_of_packages(paths: tuple[str, ...], expected: list[tuple[str, str, str | None, bool]]) -> None:
+def test_the_books_of_packages_are_known_by_their_paths(paths: tuple[str, ...], expected: list[tuple[str, str, str | None, bool]]) -> None:
     books = [found for each in rules.changes(said(*paths)) if (found := rules.book(each))]
     assert [(each.kind, each.name, each.version, each.new) for each in books] == expected
 
@@ -129,7 +129,9 @@ META = "/opt/conda/conda-meta/a-1-0.json"
         ("conda", META, '{"files": 7}', [], False),
     ],
 )
-def test_what_a_book_says(kind: str, path: str, text: str, paths: list[str], asked: bool) -> None:
+def test_a_book_names_the_files_of_its_package_and_whether_it_was_asked_for(
+    kind: str, path: str, text: str, paths: list[str], asked: bool
+) -> None:
     found = rules.Book(path, kind, "a", "1", True)
     assert rules.brought(found, io.StringIO(text)) == ([path, *paths], asked)
 
@@ -170,7 +172,7 @@ STOPS = [
 
 
 @pytest.mark.parametrize(("recorded", "now", "halfway", "stops", "lost"), STOPS)
-def test_what_stops_a_resize(recorded: Any, now: Any, halfway: bool, stops: list[int], lost: dict[str, int]) -> None:
+def test_files_that_were_not_accepted_stop_a_resize(recorded: Any, now: Any, halfway: bool, stops: list[int], lost: dict[str, int]) -> None:
     known = {key: losses(number) for key, number in recorded.items()}
     here = [rules.Here(key, running, losses(number)) for key, running, number in now]
     assert [each["files"] for each in rules.refused(known, here, halfway)] == stops

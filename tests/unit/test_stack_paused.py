@@ -42,7 +42,7 @@ def test_a_file_that_says_something_else_counts_as_none(tmp_path: Path, text: st
     assert paused.found([tmp_path]) == []
 
 
-def test_where_stacks_lie(tmp_path: Path) -> None:
+def test_stacks_are_found_in_the_machines_folder_and_every_projects(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / "projects" / name).mkdir(parents=True)
     both = [tmp_path / "projects" / "a", tmp_path / "projects" / "b"]

@@ -34,7 +34,7 @@ def test_a_resumed_stack_has_the_secrets_that_its_files_name() -> None:
     assert loop.index("secrets_refusal.yml") < loop.index("secrets.yml") < loop.index("files.yml")
 
 
-def test_whoever_made_the_files_an_image_is_readable_by_its_users() -> None:
+def test_an_image_is_readable_by_its_users_whatever_the_mode_of_its_files() -> None:
     """Under umask 077 a checkout can be read by its owner alone; both ways to an image set the same modes."""
     sent = next(each for each in yaml.safe_load((ROLE / "tasks" / "image_here.yml").read_text()) if "ansible.posix.synchronize" in each)
     copied = next(each for each in yaml.safe_load((ROLE / "tasks" / "image_context.yml").read_text()) if "ansible.builtin.command" in each)

@@ -155,7 +155,7 @@ def test_what_leads_out_or_is_no_file_is_refused_by_its_name(stack: Path, kind: 
     assert not (stack / "seeds.new").exists()
 
 
-def test_a_file_that_becomes_a_link_while_it_is_copied(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_becomes_a_link_while_it_is_copied_is_not_followed(stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Swapped after it was looked at, and before it is opened."""
     real = copies._copied_file
     (stack / "work/data/b.csv").write_text("2")

@@ -62,7 +62,7 @@ def test_a_first_start_is_waited_for_as_long_as_it_works(services: dict[str, Any
         (5.0, "", True),
     ],
 )
-def test_what_counts_as_work(cpu: float, said: str, moved: bool) -> None:
+def test_processor_time_or_new_lines_count_as_work(cpu: float, said: str, moved: bool) -> None:
     after = seen().after(at=1320, cpu=cpu, said=said)
     assert (after.moved == 1320) is moved
     assert (after.began, after.at, after.cpu, after.said) == (1000, 1320, cpu, said)

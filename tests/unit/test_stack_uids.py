@@ -78,7 +78,7 @@ def test_hundreds_of_stacks_get_ids_of_their_own() -> None:
     assert rules.read(rules.written(blocks)) == blocks
 
 
-def test_there_is_an_end_of_them() -> None:
+def test_if_all_ids_are_taken_that_is_said() -> None:
     with pytest.raises(rules.RecordError, match="are taken"):
         rules.allotted("mine", {"other": rules.LAST - rules.SIZE}, {})
 

@@ -36,7 +36,7 @@ def text(changed: dict[str, dict[str, Any]], folder: Path | None = None, **more:
         ),
     ],
 )
-def test_why_there_is_no_way_to_jupyter(changed: dict[str, dict[str, Any]], at_rest: bool, says: str) -> None:
+def test_why_jupyter_cannot_be_opened_is_told_with_what_to_type(changed: dict[str, dict[str, Any]], at_rest: bool, says: str) -> None:
     published = dict(result(UP).published) | {"engine": "running", "at_rest": at_rest}
     published["services"] = {name: facts | changed.get("*", {}) | changed.get(name, {}) for name, facts in published["services"].items()}
     document = render.status_document("lab", published, None)
@@ -44,7 +44,7 @@ def test_why_there_is_no_way_to_jupyter(changed: dict[str, dict[str, Any]], at_r
     assert standing.closed(document, "slipway", "UP", "LOGS") == says
 
 
-def test_a_stack_without_jupyter() -> None:
+def test_a_stack_without_jupyter_is_told_so() -> None:
     published = dict(result(UP).published) | {"engine": "running", "at_rest": False}
     published["services"] = {name: facts for name, facts in published["services"].items() if name == "redis"}
     document = render.status_document("lab", published, None)
@@ -65,7 +65,7 @@ def test_a_stack_without_jupyter() -> None:
         (["paused"], False, "running"),
     ],
 )
-def test_how_a_stack_stands(states: list[str], at_rest: bool, stands: str) -> None:
+def test_a_stack_stands_as_its_services_do(states: list[str], at_rest: bool, stands: str) -> None:
     assert standing.of({str(number): {"state": state} for number, state in enumerate(states)}, at_rest) == stands
 
 
@@ -131,5 +131,5 @@ def test_a_resize_that_was_left_half_way_is_ended_by_its_own_command() -> None:
         ("slipway", {"running": 0, "limit_mib": 0, "at_rest": True}, "slipway: at rest; `up` brings it up"),
     ],
 )
-def test_the_stacks_beside_it(name: str, found: dict[str, Any], says: str) -> None:
+def test_status_names_the_stacks_beside_it(name: str, found: dict[str, Any], says: str) -> None:
     assert f"Beside    {says}" in text({}, stacks={name: found})

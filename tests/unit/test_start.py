@@ -33,7 +33,7 @@ back: Any = read("roles", "stack", "library", "stack_back.py")
         ({"instance": {"state": "running", "stopped_since": "2026-05-01T22:00:00.000Z"}, "paused": False}, True),
     ],
 )
-def test_when_only_a_start_of_the_machine_helps(published: dict[str, Any], down: bool) -> None:
+def test_only_a_machine_that_is_down_or_half_way_needs_a_start(published: dict[str, Any], down: bool) -> None:
     assert pause.is_down(published) is down
 
 
@@ -47,7 +47,7 @@ def test_when_only_a_start_of_the_machine_helps(published: dict[str, Any], down:
         ("Exited (0) 2 hours ago", ""),
     ],
 )
-def test_what_the_list_of_containers_says_of_health(status: str, health: str) -> None:
+def test_a_containers_health_is_read_from_the_list_of_containers(status: str, health: str) -> None:
     assert back._health({"Status": status}) == health
 
 

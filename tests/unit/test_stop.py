@@ -26,7 +26,7 @@ PRICES = {"gp3_gib_month": 0.08, "ipv4_hour": 0.005, "types": {"t2.micro": 0.011
         ("stopped", True, "The machine slipway (i-1) is stopped already: nothing was changed.", "stopped"),
     ],
 )
-def test_what_stop_says(was: str, check: bool, first: str, state: str) -> None:
+def test_stop_says_the_price_the_fingerprints_and_what_to_type(was: str, check: bool, first: str, state: str) -> None:
     found = rules.costs(PRICES, "t2.micro", 20)
     done = {"was": was, "fingerprints": {"survey.redis": "3 keys"}, "unread": ["mongo"], "costs": found, "beside": ["slipway-store"]}
     done["line"] = rules.stopped_line(found)
@@ -60,7 +60,7 @@ RUNNING = {"id": "i-1", "state": "running"}
         ("", "", None, None, None),
     ],
 )
-def test_what_stops_a_machine_of_which_nothing_can_be_brought_down(
+def test_a_machine_that_stop_cannot_bring_down_has_the_way_of_ec2(
     host: str, task: str, instance: dict[str, Any] | None, region: str | None, said: str | None
 ) -> None:
     text = pause.way_out(Failure(task=task, host=host, reason="", code=Exit.REFUSED), instance, region)

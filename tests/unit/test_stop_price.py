@@ -58,7 +58,7 @@ PRICES = {"gp3_gib_month": 0.08, "ipv4_hour": 0.005, "types": {"t2.micro": 0.011
         ({}, "t2.micro", 20, 1, None, None, None, "not known here", "20 GiB of disk and 1 Elastic IP, at a price that is not known here"),
     ],
 )
-def test_what_a_machine_costs(
+def test_a_machine_has_its_price_running_and_stopped(
     prices: dict[str, Any],
     wanted: str,
     gib: int,
@@ -83,7 +83,7 @@ def test_what_a_machine_costs(
         (["slipway", "slipway-store", "slipway-bake", "slipwaystore", "other-slipway-store"], ["slipway-bake", "slipway-store"]),
     ],
 )
-def test_which_machines_go_on_costing_beside_it(names: list[str], beside: list[str]) -> None:
+def test_the_machines_that_go_on_costing_beside_it_are_named(names: list[str], beside: list[str]) -> None:
     assert rules.beside("slipway", names) == beside
 
 
@@ -102,5 +102,5 @@ LENT, MINE = {"PublicIp": "198.51.100.1", "IpOwnerId": "amazon"}, {"PublicIp": "
         ([{"Association": LENT, "PrivateIpAddresses": [{"Association": LENT}]}, {"Association": MINE}], 1),
     ],
 )
-def test_which_addresses_cost_while_it_is_stopped(cards: list[dict[str, Any]], number: int) -> None:
+def test_only_elastic_ips_cost_while_it_is_stopped(cards: list[dict[str, Any]], number: int) -> None:
     assert facts.elastic_ips({"NetworkInterfaces": cards}) == number

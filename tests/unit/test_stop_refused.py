@@ -26,7 +26,9 @@ rules: Any = load("ec2_resize_rules")
         ({}, {"disableApiStop": True}, "stop protection is on"),
     ],
 )
-def test_what_cannot_be_stopped(instance: dict[str, Any], attributes: dict[str, Any], said: str | None) -> None:
+def test_a_machine_that_cannot_be_stopped_is_refused_with_its_reason(
+    instance: dict[str, Any], attributes: dict[str, Any], said: str | None
+) -> None:
     given = {"InstanceId": "i-1", "RootDeviceType": "ebs", "Tags": [], **instance}, {"disableApiStop": False, **attributes}
     if said is None:
         rules.check_stop(*given)
@@ -46,7 +48,7 @@ def test_what_cannot_be_stopped(instance: dict[str, Any], attributes: dict[str, 
         ({"PublicIpAddress": None}, "no public address"),
     ],
 )
-def test_what_cannot_be_brought_down_in_order(instance: dict[str, Any], said: str | None) -> None:
+def test_a_machine_that_cannot_be_reached_is_not_stopped(instance: dict[str, Any], said: str | None) -> None:
     given = {"InstanceId": "i-1", "State": {"Name": "running"}, "PublicIpAddress": "198.51.100.1", **instance}
     if said is None:
         rules.check_reached(given)
@@ -66,7 +68,7 @@ def test_what_cannot_be_brought_down_in_order(instance: dict[str, Any], said: st
         ),
     ],
 )
-def test_what_a_stop_erases(kind: dict[str, Any], said: str | None) -> None:
+def test_what_a_stop_erases_is_told(kind: dict[str, Any], said: str | None) -> None:
     told = list(rules.stop_caveats(kind))
     assert len(told) == bool(said)
     assert not said or said in told[0]
@@ -82,7 +84,7 @@ def test_the_refusal_of_what_is_at_work_has_its_name() -> None:
     # One that is stopped changes nothing, whatever was left on it.
     [([], ["stop_preflight"]), (["i-1"], ["burst_refusal", "halfway_refusal", "stop_preflight", "wait"])],
 )
-def test_what_is_asked_before_a_stop(machines: list[str], asked: list[str]) -> None:
+def test_only_a_running_machine_is_asked_before_a_stop(machines: list[str], asked: list[str]) -> None:
     play = yaml.safe_load((PROJECT / "playbooks/stop.yml").read_text())[1]
     task = play["tasks"][0]
     wanted = jinja2.Environment().compile_expression(task["when"])  # noqa: S701

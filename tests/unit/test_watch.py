@@ -65,7 +65,7 @@ def test_a_connection_that_comes_back_shows_the_last_lines(
 @pytest.mark.parametrize(
     ("code", "says"), [(255, "The connection to the machine is lost."), (253, "The engine of the machine does not answer.")]
 )
-def test_one_that_does_not_is_left(
+def test_a_connection_that_does_not_come_back_leaves_the_run(
     ssh: Callable[..., Path], options: argparse.Namespace, monkeypatch: pytest.MonkeyPatch, code: int, says: str
 ) -> None:
     monkeypatch.setattr(watch, "RECONNECT_SECONDS", 0.2)
@@ -76,7 +76,7 @@ def test_one_that_does_not_is_left(
 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 137, 143, watch.GONE])
-def test_what_the_run_ended_with(ssh: Callable[..., Path], options: argparse.Namespace, code: int) -> None:
+def test_the_command_ends_with_the_runs_exit_code(ssh: Callable[..., Path], options: argparse.Namespace, code: int) -> None:
     ssh(code)
     assert watch.follow(options, "/dev/null", NAME) == code
 
@@ -144,7 +144,7 @@ def begin(options: argparse.Namespace) -> watch.Begun:
     return watch.begin(options, "/dev/null", "survey", NAME, labels, ["python", "a b.ipynb", "-x=$(id)"])
 
 
-def test_the_begin(ssh: Callable[..., Path], options: argparse.Namespace) -> None:
+def test_a_run_begins_in_the_background_with_its_labels_and_quoted_words(ssh: Callable[..., Path], options: argparse.Namespace) -> None:
     lines = ssh(0)
     # What the machine says: another command's, if that was first.
     assert begin(options) == watch.Begun("said")
@@ -153,7 +153,7 @@ def test_the_begin(ssh: Callable[..., Path], options: argparse.Namespace) -> Non
         assert words in line
 
 
-def test_a_begin_that_fails(ssh: Callable[..., Path], options: argparse.Namespace) -> None:
+def test_a_begin_that_fails_is_refused_and_a_lost_one_is_left(ssh: Callable[..., Path], options: argparse.Namespace) -> None:
     ssh(1)
     with pytest.raises(RefusalError, match="The run cannot be begun"):
         begin(options)
@@ -227,7 +227,9 @@ def test_one_that_is_being_begun_is_found_without_a_name(machine: Path, options:
         ("Error response from daemon: no such container", "1", "", watch.GONE),
     ],
 )
-def test_what_the_machine_answers(machine: Path, options: argparse.Namespace, inspect: str, inspected: str, wait: str, code: int) -> None:
+def test_the_machines_answer_decides_how_a_run_ended(
+    machine: Path, options: argparse.Namespace, inspect: str, inspected: str, wait: str, code: int
+) -> None:
     (machine / "inspect").write_text(f"{inspect}\n")
     (machine / "inspected").write_text(inspected)
     (machine / "wait").write_text(wait)

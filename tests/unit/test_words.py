@@ -125,7 +125,7 @@ ROWS = [(command, named(action)) for command, action in actions() if action.narg
 
 
 @pytest.mark.parametrize(("command", "dest"), ROWS, ids=[f"{command or 'all'} {dest}" for command, dest in ROWS])
-def test_what_no_option_takes(command: str, dest: str) -> None:
+def test_what_an_option_does_not_take_is_refused_in_one_line(command: str, dest: str) -> None:
     action = next(action for action in commands()[command]._actions if named(action) == dest)
     for name, word in REFUSED[group(action)].items():
         with pytest.raises(RefusalError) as refused:
@@ -165,7 +165,7 @@ def test_an_option_is_given_once(command: str) -> None:
 
 
 @pytest.mark.parametrize("line", [["--name", "a", "status", "--name", "b"], ["--json", "status", "--json"]])
-def test_before_and_after_the_command_are_two_times(line: list[str]) -> None:
+def test_an_option_before_and_after_the_command_is_given_twice(line: list[str]) -> None:
     with pytest.raises(RefusalError, match="it is given twice"):
         arguments.parse(line)
 
@@ -199,7 +199,7 @@ def test_what_may_be_given_several_times_is_documented() -> None:
         (words.WORDS, "", ""),
     ],
 )
-def test_what_is_legal(kind: Kind, word: str, value: object) -> None:
+def test_each_kind_of_word_has_its_value(kind: Kind, word: str, value: object) -> None:
     assert kind(word) == value
 
 
@@ -223,7 +223,7 @@ def test_what_is_legal(kind: Kind, word: str, value: object) -> None:
         (words.PLAIN_FILE, "..", "'..' cannot be used."),
     ],
 )
-def test_what_is_said(kind: Kind, word: str, said: str) -> None:
+def test_a_wrong_word_is_refused_with_what_is_allowed(kind: Kind, word: str, said: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError) as refused:
         kind(word)
     assert said in str(refused.value)
