@@ -259,5 +259,6 @@ def test_a_type_that_no_zone_offers_is_refused() -> None:
         asked = look()
         asked.client = RetryingBotoClientWrapper(client, AWSRetry.jittered_backoff(retries=1))
         asked.check_offered("u7i.metal")
-        with pytest.raises(SystemExit, match=r"2 ec2_instance_type: 'u7i.metal' cannot be used. It is not offered in any zone"):
+        with pytest.raises(looks.WrongError) as refusal:
             asked.check_offered("u7i.metal")
+        assert refusal.value.args == ("ec2_instance_type", "u7i.metal", "It is not offered in any zone of this region.")

@@ -164,6 +164,33 @@ def test_any_image_may_be_named() -> None:
     ec2_images.check_named(image(tags={}), "t2.micro", ["x86_64"], 20)
 
 
+def test_of_the_images_with_a_name_the_newest_is_taken() -> None:
+    found = [image("ami-2", created="2026-06-01", Name="two"), image(Name="one")]
+    assert ec2_images.newest(found, "*", ["self"], "t2.micro", ["x86_64"], 20)["ImageId"] == "ami-2"
+
+
+@pytest.mark.parametrize(
+    ("found", "disk", "field", "said"),
+    [
+        ([], 20, "ec2_instance_image_name", "No image of the owners 099720109477, self has such a name in this region."),
+        ([image(Name="one", Architecture="arm64")], 20, "ec2_instance_type", "It is i386/x86_64, and the image one is arm64."),
+        ([image(Name="one")], 19, "ec2_instance_disk_gib", "The image one needs at least 20 GiB."),
+        # An older one that fits is not taken in its place.
+        (
+            [image(), image("ami-2", created="2026-06-01", Name="two", Architecture="arm64")],
+            20,
+            "ec2_instance_type",
+            "the image two is arm64",
+        ),
+    ],
+)
+def test_the_newest_image_is_refused_if_it_does_not_fit(found: list[dict[str, Any]], disk: int, field: str, said: str) -> None:
+    with pytest.raises(ec2_images.ImageError) as wrong:
+        ec2_images.newest(found, "ubuntu-*", ["099720109477", "self"], "t2.micro", ["i386", "x86_64"], disk)
+    assert wrong.value.args[0] == field
+    assert said in wrong.value.args[2]
+
+
 PRICES = {"types": {"t2.micro": 0.0116}, "gp3_gib_month": 0.08, "snapshot_gib_month": 0.05, "ipv4_hour": 0.005}
 
 

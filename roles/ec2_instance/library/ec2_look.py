@@ -50,17 +50,15 @@ opens_ssh: {type: bool, returned: always, description: Whether port 22 is among 
 ssh_cidrs: {type: list, returned: always, description: What was given.}
 """
 
-import difflib
 import os
-import re
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ansible.module_utils import ec2_lock, ec2_once
 from ansible.module_utils.common.dict_transformations import camel_dict_to_snake_dict
-from ansible.module_utils.ec2_images import CONTENTS, ImageError, baked, check_named, least_gib
+from ansible.module_utils.ec2_asked import fitting, id_trouble, nearest_types, region_has_form, region_trouble, skew
+from ansible.module_utils.ec2_images import CONTENTS, ImageError, baked, check_named, newest
 from ansible.module_utils.ec2_rules import PRESETS, WrongError, doors, networks, opens_ssh, preset, preset_warnings, profiles, rules
 from ansible_collections.amazon.aws.plugins.module_utils.botocore import normalize_boto3_result
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -74,10 +72,6 @@ try:
 except ImportError:
     pass  # AnsibleAWSModule says what is missing.
 
-# How EC2 refuses a signature that is too old or from the future.
-SKEWED = ("RequestExpired", "RequestTimeTooSkewed", "SignatureDoesNotMatch", "AuthFailure")
-#: By so much AWS lets a request's time differ from its own; below that the clock is not the reason.
-SKEW_SECONDS = 300
 #: Of I(open_ports). The port is judged by a rule of its own, which says more than a type would.
 PORT = {
     "port": {"type": "raw", "required": True},
@@ -97,9 +91,6 @@ class Look:
         # About a minute with the SDK's own five tries each.
         self.client = module.client("ec2", retry_decorator=AWSRetry.jittered_backoff(retries=6, delay=2, max_delay=20))
 
-    def refuse(self, field: str, value: object, allowed: str) -> NoReturn:
-        self.module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
-
     def instance(self) -> tuple[dict[str, Any] | None, bool]:
         """Return the machine's instance, and whether another one of that name is on its way out."""
         name = self.module.params["name"]
@@ -113,7 +104,7 @@ class Look:
         living = sorted((item for item in found if item not in ended), key=lambda item: item["LaunchTime"])
         instance, wrong = ec2_once.one_of(name, living, wanted, self.known_instance(), ended)
         if wrong and wanted:
-            self.refuse("ec2_instance_destroy_instance", wanted, wrong)
+            raise WrongError("ec2_instance_destroy_instance", wanted, wrong)
         if wrong:
             self.module.fail_json(msg=wrong, exit_code=3)
         return instance, any(item["State"]["Name"] == "shutting-down" for item in ended)
@@ -175,34 +166,20 @@ class Look:
                 raise
         pages = self.client.get_paginator("describe_instance_type_offerings").paginate()
         offered = sorted(item["InstanceType"] for page in pages for item in page["InstanceTypeOfferings"])
-        same = [name for name in offered if name == wanted.strip().lower()]
-        near = same or difflib.get_close_matches(wanted.lower(), offered, n=3, cutoff=0.6)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Allowed: the {len(offered)} types of this region, t2.micro for one."
-        self.refuse("ec2_instance_type", wanted, hint)
+        raise WrongError("ec2_instance_type", wanted, nearest_types(wanted, offered))
 
     def fitting(self, current: str, least_mib: int) -> str | None:
         """The smallest type of this one's family with so much memory."""
         family = ansible_dict_to_boto3_filter_list({"instance-type": f"{current.partition('.')[0]}.*"})
         pages = self.client.get_paginator("describe_instance_types").paginate(Filters=family)
         sizes = [(item["MemoryInfo"]["SizeInMiB"], item["InstanceType"]) for page in pages for item in page["InstanceTypes"]]
-        return min((size for size in sizes if size[0] >= least_mib), default=(0, None))[1]
+        return fitting(sizes, least_mib)
 
     def image(self, architectures: list[str]) -> dict[str, Any]:
         pattern, owners = self.module.params["image_name"], self.module.params["image_owners"]
         filters = ansible_dict_to_boto3_filter_list({"name": pattern, "state": "available"})
         found = self.client.describe_images(Filters=filters, Owners=owners, aws_retry=True)["Images"]
-        if not found:
-            self.refuse("ec2_instance_image_name", pattern, f"No image of the owners {', '.join(owners)} has such a name in this region.")
-        newest = max(found, key=lambda item: item["CreationDate"])
-        if newest["Architecture"] not in architectures:
-            wanted = self.module.params["instance_type"]
-            self.refuse(
-                "ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {newest['Name']} is {newest['Architecture']}."
-            )
-        least = least_gib(newest)
-        if self.module.params["disk_gib"] < least:
-            self.refuse("ec2_instance_disk_gib", self.module.params["disk_gib"], f"The image {newest['Name']} needs at least {least} GiB.")
-        return newest
+        return dict(newest(found, pattern, owners, self.module.params["instance_type"], architectures, self.module.params["disk_gib"]))
 
     def named_image(self, architectures: list[str]) -> dict[str, Any]:
         """The image that was named, if a machine can be made from it."""
@@ -214,11 +191,9 @@ class Look:
                 raise
             found = []
         if not found:
-            self.refuse("ec2_instance_machine_image", wanted, "This region has no such image that you may use. Images are of one region.")
-        try:
-            check_named(found[0], self.module.params["instance_type"], architectures, self.module.params["disk_gib"])
-        except ImageError as wrong:
-            self.refuse(*wrong.args)
+            allowed = "This region has no such image that you may use. Images are of one region."
+            raise ImageError("ec2_instance_machine_image", wanted, allowed)
+        check_named(found[0], self.module.params["instance_type"], architectures, self.module.params["disk_gib"])
         return dict(found[0])
 
     def baked_image(self, architectures: list[str]) -> dict[str, Any] | None:
@@ -236,7 +211,7 @@ class Look:
         filters = ansible_dict_to_boto3_filter_list({"instance-type": wanted})
         offered = self.client.describe_instance_type_offerings(LocationType="availability-zone", Filters=filters, aws_retry=True)
         if not offered["InstanceTypeOfferings"]:
-            self.refuse("ec2_instance_type", wanted, "It is not offered in any zone of this region.")
+            raise WrongError("ec2_instance_type", wanted, "It is not offered in any zone of this region.")
 
     def named(self, operation: str, key: str, filters: dict[str, str], **more: Any) -> dict[str, Any] | None:
         found = getattr(self.client, operation)(Filters=ansible_dict_to_boto3_filter_list(filters), aws_retry=True, **more)[key]
@@ -246,19 +221,16 @@ class Look:
 def look(module: AnsibleAWSModule) -> dict[str, Any]:
     """Ask everything; a question whose answer forbids the next ends the module."""
     asked, name = Look(module), module.params["group_preset"]
-    try:
-        networks(module.params["ssh_cidrs"], module.params["ssh_open_to_all"], "ec2_instance_ssh_cidrs", "ec2_instance_ssh_open_to_all")
-        open_rules = doors(module.params["open_ports"])
-    except WrongError as wrong:
-        asked.refuse(*wrong.args)
+    networks(module.params["ssh_cidrs"], module.params["ssh_open_to_all"], "ec2_instance_ssh_cidrs", "ec2_instance_ssh_open_to_all")
+    open_rules = doors(module.params["open_ports"])
     asked.lock()
     instance, ending = asked.instance()
     if instance is None:
-        check_region(module)
+        refuse_unknown_region(module)
     wanted = module.params["instance_type"]
     facts = asked.type_facts(instance["InstanceType"] if instance else wanted)
     if instance and module.params["image_name"] and wanted != instance["InstanceType"]:
-        # It stays as it is, and a type that is none is refused all the same.
+        # It stays as it is, and an unknown type is refused all the same.
         asked.type_facts(wanted)
     group_name = f"slipway-{module.params['name']}"
     group = asked.named("describe_security_groups", "SecurityGroups", {"group-name": group_name})
@@ -331,28 +303,39 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if module.params["instance_id"] and not re.fullmatch(r"i-[0-9a-f]{8}([0-9a-f]{9})?", module.params["instance_id"]):
-        msg = f"ec2_instance_destroy_instance: {module.params['instance_id']!r} is no instance's id. Allowed: i-0a1b2c3d4e5f60718, for one."
-        module.fail_json(msg=msg, exit_code=2)
-    check_settings(module)
-    # With a name of another form the SDK fails before it asks.
-    if not re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", module.region or ""):
-        check_region(module)
+    if trouble := id_trouble(module.params["instance_id"]):
+        module.fail_json(msg=trouble, exit_code=2)
     try:
-        module.exit_json(**{key: snake(normalize_boto3_result(value)) for key, value in look(module).items()})
+        check_settings(module)
+        # With a name of another form the SDK fails before it asks.
+        if not region_has_form(module.region):
+            refuse_unknown_region(module)
+        module.exit_json(**{key: snake(normalize_boto3_result(value)) for key, value in asked_of_ec2(module).items()})
+    except (ImageError, WrongError) as wrong:
+        field, value, allowed = wrong.args
+        module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
+
+
+def asked_of_ec2(module: AnsibleAWSModule) -> dict[str, Any]:
+    """Look; an EC2 that cannot be asked ends the module with what can be done. A region that EC2 does not have is then the first reason."""
+    try:
+        return look(module)
     except NoCredentialsError:
         module.fail_json(
             msg="AWS credentials: none found. Set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run `aws configure`.",
             exit_code=2,
         )
     except EndpointConnectionError as failure:
-        check_region(module)
+        refuse_unknown_region(module)
         module.fail_json(
             msg=f"The EC2 API does not answer: {failure}. Check the network and the region, then run the same command again.", exit_code=4
         )
     except (BotoCoreError, ClientError) as failure:
-        check_region(module)
-        module.fail_json_aws(failure, msg=f"EC2 could not be asked{skew(failure)}", exit_code=4)
+        refuse_unknown_region(module)
+        answer = getattr(failure, "response", {})
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+        said = skew(answer.get("Error", {}).get("Code", ""), date, datetime.now(UTC))
+        module.fail_json_aws(failure, msg=f"EC2 could not be asked{said}", exit_code=4)
 
 
 def check_settings(module: AnsibleAWSModule) -> None:
@@ -365,36 +348,19 @@ def check_settings(module: AnsibleAWSModule) -> None:
     named = [given["profile"], os.environ.get("AWS_DEFAULT_PROFILE")]
     try:
         profiles(named, bool(given["access_key"] or given["secret_key"] or given["session_token"]), Session().available_profiles)
-    except WrongError as wrong:
-        field, value, allowed = wrong.args
-        module.fail_json(msg=f"{field}: {value!r} cannot be used. {allowed}", exit_code=2)
     except BotoCoreError as broken:
         module.fail_json(
             msg=f"The AWS SDK cannot read its settings: {broken}. Mend the file, or unset the variable that names it.", exit_code=2
         )
 
 
-def check_region(module: AnsibleAWSModule) -> None:
-    """Refuse a region that EC2 does not have. It takes a while, so not where an instance was found in it."""
+def refuse_unknown_region(module: AnsibleAWSModule) -> None:
+    """Refuse a region that EC2 does not have. Reading the SDK's list takes a while: it is left out if an instance was found there."""
     session = Session()
     known = [name for partition in session.get_available_partitions() for name in session.get_available_regions("ec2", partition)]
-    if module.region not in known:
-        # The SDK takes an empty one for none.
-        given = module.params["region"] or ""
-        near = difflib.get_close_matches(given, known, n=3) or ["eu-central-1", "us-east-1"]
-        module.fail_json(msg=f"slipway_region: {given!r} is not a region of EC2. Did you mean {' or '.join(near)}?", exit_code=2)
-
-
-def skew(failure: Exception) -> str:
-    """Where a refusal comes from a clock that is wrong: by how much, told by the answer's own date."""
-    answer = getattr(failure, "response", {})
-    if answer.get("Error", {}).get("Code") not in SKEWED:
-        return ""
-    date = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-    seconds = round((datetime.now(UTC) - date).total_seconds())
-    if abs(seconds) < SKEW_SECONDS:
-        return ""
-    return f": this computer's clock is {abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} EC2's; set it right first"
+    # The SDK reads an empty one as one that is missing.
+    if trouble := region_trouble(module.region, module.params["region"] or "", known):
+        module.fail_json(msg=trouble, exit_code=2)
 
 
 if __name__ == "__main__":

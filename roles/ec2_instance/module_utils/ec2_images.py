@@ -22,7 +22,7 @@ def least_gib(image: Facts) -> int:
 
 
 def baked(own: Sequence[Facts], contents: str, architectures: Sequence[str], disk_gib: int) -> Facts | None:
-    """Of the account's own images the newest that holds these contents and fits; none if there is none.
+    """Of the account's own images the newest that holds these contents and fits; None if no image does.
 
     `contents` is the name of what a machine of this version gets; empty: no image is to be taken.
     """
@@ -36,6 +36,23 @@ def baked(own: Sequence[Facts], contents: str, architectures: Sequence[str], dis
         and least_gib(image) <= disk_gib
     ]
     return max(found, key=lambda image: str(image["CreationDate"]), default=None)
+
+
+def newest(found: Sequence[Facts], pattern: str, owners: Sequence[str], wanted: str, architectures: Sequence[str], disk_gib: int) -> Facts:
+    """Of the images with a name of this pattern the newest. Raises ImageError if there is no such image, or if it does not fit.
+
+    `wanted` is the type of the new instance, and `architectures` are the type's; `disk_gib` is the size of its root disk.
+    """
+    if not found:
+        field = "ec2_instance_image_name"
+        raise ImageError(field, pattern, f"No image of the owners {', '.join(owners)} has such a name in this region.")
+    image = max(found, key=lambda item: str(item["CreationDate"]))
+    name, architecture = image["Name"], image["Architecture"]
+    if architecture not in architectures:
+        raise ImageError("ec2_instance_type", wanted, f"It is {'/'.join(architectures)}, and the image {name} is {architecture}.")
+    if disk_gib < (least := least_gib(image)):
+        raise ImageError("ec2_instance_disk_gib", disk_gib, f"The image {name} needs at least {least} GiB.")
+    return image
 
 
 def check_named(image: Facts, wanted: str, architectures: Sequence[str], disk_gib: int) -> None:
